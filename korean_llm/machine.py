@@ -1,0 +1,66 @@
+"""How this machine does the work: device, threads, number format. Never part of a recipe or a fingerprint."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from korean_llm.errors import KoreanLLMError
+
+if TYPE_CHECKING:
+    import torch
+
+Device = Literal["auto", "cpu", "cuda"]
+
+
+def available_cores() -> int:
+    """Processors this process may run on (a container's share, not the host's count)."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+@dataclass(frozen=True)
+class Machine:
+    """Where and how a stage runs.
+
+    Attributes:
+        device: "cpu", "cuda", or "auto" (CUDA where torch sees a card, else CPU).
+        workers: processes or threads for work on the CPU; 0 means all cores of this process.
+    """
+
+    device: Device = "auto"
+    workers: int = 0
+
+    @property
+    def num_workers(self) -> int:
+        """Number of CPU workers, at least 1."""
+        return self.workers or available_cores()
+
+    def torch_device(self) -> torch.device:
+        """The torch device. Raises KoreanLLMError where CUDA is asked for and absent."""
+        import torch
+
+        if self.device == "cpu":
+            return torch.device("cpu")
+        if torch.cuda.is_available():
+            return torch.device("cuda")
+        if self.device == "cuda":
+            raise KoreanLLMError(
+                f"--device cuda was asked for, but torch {torch.__version__} sees no CUDA device here;"
+                " use --device cpu, or install the CUDA build of torch."
+            )
+        return torch.device("cpu")
+
+    def dtype(self) -> torch.dtype:
+        """bfloat16 on a GPU; float32 on a CPU, where bfloat16 arithmetic is emulated and slower."""
+        import torch
+
+        return torch.bfloat16 if self.torch_device().type == "cuda" else torch.float32
+
+    def describe(self) -> str:
+        """One line for manifests, such as "cpu, 2 workers" or "NVIDIA H200"."""
+        import torch
+
+        if self.torch_device().type == "cuda":
+            return str(torch.cuda.get_device_name())
+        return f"cpu, {self.num_workers} workers"
