@@ -21,6 +21,7 @@ from korean_llm.errors import KoreanLLMError
 SCHEMA = 1
 MANIFEST = "manifest.json"
 PARTIAL = "partial.json"
+METRICS_FILE = "metrics.jsonl"
 _SIDE_FILES = {MANIFEST, PARTIAL}
 
 
@@ -54,8 +55,11 @@ class Manifest:
 
     @property
     def fingerprint(self) -> str:
-        """SHA-256 over kind, settings, inputs, seed and the content of every file; times and versions do not count."""
-        files = sorted((file.path, file.sha256) for file in self.files)
+        """SHA-256 over kind, settings, inputs, seed and the content of every file.
+
+        Times, versions and metrics.jsonl (which holds times) do not count: the same work done twice is the same.
+        """
+        files = sorted((file.path, file.sha256) for file in self.files if file.path != METRICS_FILE)
         return digest([self.schema, self.kind, self.settings, self.inputs, self.seed, files])
 
 
@@ -197,7 +201,7 @@ def begin(folder: Path, identity: dict[str, Any], *, keep: str | None = None) ->
     except (FileNotFoundError, ValueError):
         same = False
     if partial.exists():
-        kept = {keep, "metrics.jsonl"} if same and keep and (partial / keep).exists() else set()
+        kept = {keep, METRICS_FILE} if same and keep and (partial / keep).exists() else set()
         for path in partial.iterdir():
             if path.name in kept:
                 continue

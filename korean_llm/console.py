@@ -22,9 +22,9 @@ from rich.progress import (
 )
 from rich.table import Table
 
-T = TypeVar("T")
+from korean_llm.artifact import METRICS_FILE
 
-METRICS_FILE = "metrics.jsonl"
+T = TypeVar("T")
 
 # Everything but a command's own result goes to stderr, so that `--json` output can be piped.
 stderr = Console(stderr=True, highlight=False, soft_wrap=True)

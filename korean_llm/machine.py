@@ -1,4 +1,4 @@
-"""How this machine does the work: device, threads, number format. Never part of a recipe or a fingerprint."""
+"""How this machine does the work: device, workers, origin of downloads. Never part of a recipe or a fingerprint."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     import torch
 
 Device = Literal["auto", "cpu", "cuda"]
+Origin = Literal["auto", "hub", "wheel"]
 
 
 def available_cores() -> int:
@@ -26,10 +27,13 @@ class Machine:
     Attributes:
         device: "cpu", "cuda", or "auto" (CUDA where torch sees a card, else CPU).
         workers: processes or threads for work on the CPU; 0 means all cores of this process.
+        origin: where models come from that have several homes: "hub", "wheel", or "auto" (the Hub where it
+            answers, else the wheel).
     """
 
     device: Device = "auto"
     workers: int = 0
+    origin: Origin = "auto"
 
     @property
     def num_workers(self) -> int:

