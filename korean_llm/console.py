@@ -36,7 +36,8 @@ def note(text: str) -> None:
     stderr.print(escape(text))
 
 
-def _bar() -> Progress:
+def training_bar() -> Progress:
+    """A bar whose owner starts, updates and stops it."""
     return Progress(
         SpinnerColumn(),
         TextColumn("{task.description}"),
@@ -53,7 +54,7 @@ def progress(items: Iterable[T], description: str, total: int | None = None) -> 
     """Yield items under a progress bar on stderr; total is taken from len() where there is one."""
     if total is None and hasattr(items, "__len__"):
         total = len(items)  # type: ignore[arg-type]
-    with _bar() as bar:
+    with training_bar() as bar:
         task = bar.add_task(escape(description), total=total)
         for item in items:
             yield item

@@ -27,7 +27,7 @@ _DISK_WORDS = ("No space left on device", "File too large", "Disk quota exceeded
 
 @dataclass(frozen=True)
 class Stage:
-    """A stage as the pipeline sees it: its module, the artifacts it reads (the first there is of each role), its help."""
+    """A stage as the pipeline sees it: module, artifacts it reads (the first there is of each role), help."""
 
     name: str
     module: str

@@ -134,7 +134,7 @@ class LoraSettings(Strict):
     """LoRA adapters (Hu et al. 2021, arXiv 2106.09685)."""
 
     rank: int = Field(default=16, ge=1)
-    alpha: float = Field(default=32, gt=0)
+    alpha: int = Field(default=32, gt=0)
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
     target_modules: str = Field(
         default="all-linear", description="PEFT target, by default every linear layer but the head."

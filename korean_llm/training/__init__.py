@@ -1,0 +1,1 @@
+"""Training: continued pretraining in phases and instruction tuning, thin over transformers.Trainer and TRL."""
