@@ -1,0 +1,66 @@
+"""Cleaning: text is normalised, then kept, or dropped under the name of the rule it fails."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+
+from korean_llm.hangul import hangul_ratio
+from korean_llm.recipe import CleanSettings
+
+REASONS = ("too_short", "too_long", "little_hangul", "repeated_lines", "symbols")
+
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b\u200e\u200f\u202a-\u202e\u2060\ufeff\ufffe\uffff]")
+_SPACES = re.compile(r"[^\S\n]+")
+_BLANK_LINES = re.compile(r"\n{3,}")
+
+
+def normalise(text: str) -> str:
+    """NFC, line ends as \\n, control and invisible format characters out, runs of spaces as one.
+
+    Indentation at the start of a line is kept: code and lists need it.
+    """
+    text = unicodedata.normalize("NFC", text).replace("\r\n", "\n").replace("\r", "\n").replace("\u2028", "\n")
+    text = _CONTROL.sub("", text)
+    lines = (_one_line(line) for line in text.split("\n"))
+    return _BLANK_LINES.sub("\n\n", "\n".join(lines)).strip()
+
+
+def _one_line(line: str) -> str:
+    body = line.lstrip(" \t")
+    indent = line[: len(line) - len(body)]
+    return indent + _SPACES.sub(" ", body).rstrip()
+
+
+def reason_to_drop(text: str, language: str, settings: CleanSettings) -> str | None:
+    """The first rule the text fails, or None where it is kept. The share of Hangul counts for Korean only."""
+    if len(text) < settings.min_chars:
+        return "too_short"
+    if len(text) > settings.max_chars:
+        return "too_long"
+    if language == "ko" and hangul_ratio(text) < settings.min_hangul_ratio:
+        return "little_hangul"
+    if repeated_line_ratio(text) > settings.max_repeated_line_ratio:
+        return "repeated_lines"
+    if symbol_ratio(text) > settings.max_symbol_ratio:
+        return "symbols"
+    return None
+
+
+def repeated_line_ratio(text: str) -> float:
+    """Share of non-empty lines that stand in the text more than once, the first of each not counted."""
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return 1 - len(set(lines)) / len(lines) if lines else 0.0
+
+
+def symbol_ratio(text: str) -> float:
+    """Share of symbols (Unicode S*, and punctuation other than sentence marks) among visible characters."""
+    visible = [character for character in text if not character.isspace()]
+    odd = sum(_is_symbol(character) for character in visible)
+    return odd / len(visible) if visible else 0.0
+
+
+def _is_symbol(character: str) -> bool:
+    if character in ".,?!'\"()‘’“”-:;·…":
+        return False
+    return unicodedata.category(character)[0] in "SP"

@@ -1,0 +1,143 @@
+"""Stage `corpus`: read, normalise, clean, deduplicate, mask personal data, hold out. Every dropped text is kept."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import io
+import json
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass, field
+from itertools import islice
+from pathlib import Path
+from typing import IO, Any
+
+from korean_llm import console
+from korean_llm.artifact import write_json
+from korean_llm.corpus.card import Card, load_card
+from korean_llm.corpus.clean import normalise, reason_to_drop
+from korean_llm.corpus.documents import DROPPED, HOLDOUT, SHARES, TRAIN, Document
+from korean_llm.corpus.duplicates import Duplicates, text_hash
+from korean_llm.corpus.personal import mask
+from korean_llm.corpus.read import read_rows
+from korean_llm.errors import KoreanLLMError
+from korean_llm.machine import Machine
+from korean_llm.recipe import CorpusSettings
+
+
+@dataclass
+class Tally:
+    """What happened to the documents: read = kept for training + held out + dropped, per source and in all."""
+
+    read: Counter[str] = field(default_factory=Counter)
+    kept: Counter[str] = field(default_factory=Counter)
+    held_out: Counter[str] = field(default_factory=Counter)
+    dropped: Counter[str] = field(default_factory=Counter)
+    masked: Counter[str] = field(default_factory=Counter)
+    bytes: Counter[str] = field(default_factory=Counter)
+
+    def as_counts(self) -> dict[str, Any]:
+        """For the manifest."""
+        counts = {name: dict(sorted(counter.items())) for name, counter in vars(self).items()}
+        return counts | {"documents": self.kept.total() + self.held_out.total()}
+
+
+def run(settings: CorpusSettings, inputs: dict[str, Path], out: Path, machine: Machine, seed: int) -> dict[str, Any]:
+    """Write train, holdout and dropped documents and the shares of the mixture.
+
+    Raises KoreanLLMError where a source is of the wrong kind, or has nothing left.
+    """
+    cards = _cards(settings)
+    tally = Tally()
+    duplicates = Duplicates(settings.near_duplicates, seed)
+    with ExitStack() as stack:
+        train, holdout, dropped = (stack.enter_context(_gzip(out / name)) for name in (TRAIN, HOLDOUT, DROPPED))
+        for document in console.progress(_documents(cards, settings), "cleaning"):
+            tally.read[document.source] += 1
+            language = cards[document.source].model.language
+            reason, earlier = _judge(document, language, settings, duplicates)
+            if reason:
+                tally.dropped[reason] += 1
+                _write(dropped, asdict(document) | {"reason": reason, "duplicate_of": earlier})
+                continue
+            document = _masked(document, settings, tally)
+            target, counter = (holdout, tally.held_out) if _held_out(document.text, settings) else (train, tally.kept)
+            counter[document.source] += 1
+            tally.bytes[document.source] += len(document.text.encode())
+            _write(target, asdict(document))
+    _check_not_empty(cards, tally)
+    total = sum(settings.sources.values())
+    write_json(
+        out / SHARES, {name: share / total for name, share in zip(cards, settings.sources.values(), strict=True)}
+    )
+    return {"counts": tally.as_counts(), "metrics": {}}
+
+
+def _cards(settings: CorpusSettings) -> dict[str, Card]:
+    """Corpus name → card, for every source of the mixture."""
+    cards: dict[str, Card] = {}
+    for source in settings.sources:
+        card = load_card(source)
+        if card.model.kind != "documents":
+            raise KoreanLLMError(f"corpus.sources.{source}: expected documents; this corpus holds {card.model.kind}.")
+        if card.name in cards:
+            raise KoreanLLMError(f"corpus.sources.{source}: two sources are called {card.name!r}; rename one.")
+        cards[card.name] = card
+    return cards
+
+
+def _documents(cards: dict[str, Card], settings: CorpusSettings) -> Iterator[Document]:
+    for card in cards.values():
+        for row in islice(read_rows(card), settings.max_documents):
+            yield Document(row["id"], card.name, card.model.language, row["title"], normalise(row["text"]))
+
+
+def _judge(
+    document: Document, language: str, settings: CorpusSettings, duplicates: Duplicates
+) -> tuple[str | None, str | None]:
+    """(reason, id of the document it repeats); (None, None) where the document is kept."""
+    reason = reason_to_drop(document.text, language, settings.clean)
+    if reason:
+        return reason, None
+    return duplicates.find(document.id, document.text) or (None, None)
+
+
+def _masked(document: Document, settings: CorpusSettings, tally: Tally) -> Document:
+    if settings.personal_data == "keep":
+        return document
+    text, found = mask(document.text)
+    tally.masked.update(found)
+    return Document(document.id, document.source, document.language, document.title, text)
+
+
+def _held_out(text: str, settings: CorpusSettings) -> bool:
+    """By a hash of the text alone, so that a document stays held out whatever else is added to the corpus."""
+    digest = hashlib.sha256(text_hash(text).encode()).digest()
+    return int.from_bytes(digest[:8]) / 2**64 < settings.holdout
+
+
+def _check_not_empty(cards: dict[str, Card], tally: Tally) -> None:
+    reasons = ", ".join(f"{reason} {count}" for reason, count in tally.dropped.most_common()) or "none"
+    for card in cards.values():
+        if not tally.read[card.name]:
+            raise KoreanLLMError(f"the corpus {card.name!r} is empty; give it documents or take it out of sources.")
+        if not tally.kept[card.name] + tally.held_out[card.name]:
+            raise KoreanLLMError(
+                f"no document of the corpus {card.name!r} passes corpus.clean (dropped: {reasons});"
+                " loosen the rules, or check that the text is in the language its card says."
+            )
+    if not tally.held_out:
+        raise KoreanLLMError(
+            "no document was held out; raise corpus.holdout or add documents, so that gains can be measured."
+        )
+
+
+def _gzip(path: Path) -> IO[str]:
+    """A gzip text file without a time stamp, so that equal text gives equal bytes."""
+    return io.TextIOWrapper(gzip.GzipFile(path, "wb", mtime=0), encoding="utf-8")
+
+
+def _write(file: IO[str], row: dict[str, Any]) -> None:
+    file.write(json.dumps(row, ensure_ascii=False) + "\n")
