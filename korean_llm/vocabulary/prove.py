@@ -1,0 +1,209 @@
+"""Promise 1, proved on every run: old text is untouched. The first counter-example raises an error that shows it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import NoReturn
+
+from tokenizers import Tokenizer
+from tokenizers.decoders import DecodeStream
+from transformers import PreTrainedTokenizerBase
+
+from korean_llm.errors import KoreanLLMError
+from korean_llm.hangul import HANGUL, holds_hangul
+from korean_llm.vocabulary.byte_level import bytes_piece
+from korean_llm.vocabulary.learn import Merge
+
+_BATCH_CHARS = 500_000
+_SHOWN_TOKENS = 12
+_SHOWN_CHARS = 160
+_HANGUL_RUN = re.compile(f"[{HANGUL}]+")
+
+
+@dataclass
+class Proof:
+    """What was checked and found true.
+
+    Attributes:
+        texts: texts encoded with both tokenizers.
+        texts_without_hangul: of these, texts that hold no Hangul; every id is equal.
+        segments_without_hangul: lines and stretches without Hangul out of the other texts, each encoded by itself;
+            every id is equal.
+        changed_ids_without_hangul: always 0; a change raises.
+        complete_tokens: new tokens that are whole characters; each is what its own text encodes to.
+        partial_tokens: new tokens that end or begin inside a character: steps on the way to others.
+        tokens_in_use: new tokens that some text was cut into.
+    """
+
+    texts: int = 0
+    texts_without_hangul: int = 0
+    segments_without_hangul: int = 0
+    changed_ids_without_hangul: int = 0
+    complete_tokens: int = 0
+    partial_tokens: int = 0
+    tokens_in_use: int = 0
+
+
+class Prover:
+    """Compares a base tokenizer with its extension."""
+
+    def __init__(
+        self, base: PreTrainedTokenizerBase, extended: PreTrainedTokenizerBase, merges: Sequence[Merge]
+    ) -> None:
+        self._tokenizers = base, extended
+        self._base, self._extended = _plain(base), _plain(extended)
+        self._merges = merges
+        self._base_ids = {merge.id: merge.base_ids for merge in merges}
+        self._in_use: set[int] = set()
+        self.proof = Proof()
+
+    def entries(self) -> None:
+        """Every old entry keeps its id, special tokens included, and nothing but the new tokens is added.
+
+        Raises KoreanLLMError for the first entry that moved.
+        """
+        old, new = self._base.get_vocab(), self._extended.get_vocab()
+        wanted = old | {bytes_piece(merge.raw): merge.id for merge in self._merges}
+        for piece in wanted.keys() | new.keys():
+            if wanted.get(piece) != new.get(piece):
+                raise KoreanLLMError(
+                    f"the extended tokenizer has the entry {piece!r} under id {new.get(piece)}, expected"
+                    f" {wanted.get(piece)}; {_ADVICE}"
+                )
+        before, after = map(_special_ids, self._tokenizers)
+        if before != after:
+            raise KoreanLLMError(f"special tokens moved: {before} became {after}; {_ADVICE}")
+
+    def tokens(self) -> None:
+        """Every new token can be produced. Raises KoreanLLMError for the first that cannot.
+
+        The merges alone must build it from its bytes, and a token of whole characters must be what its own text
+        encodes to, through normalizer and pre-tokenizer.
+        """
+        backend = Tokenizer.from_str(self._extended.to_str())
+        # Llama-3 looks a whole word up before it merges; a token found only that way would not be found in a word.
+        backend.model.ignore_merges = False
+        for merge in self._merges:
+            built = [token.id for token in backend.model.tokenize(bytes_piece(merge.raw))]
+            if built != [merge.id]:
+                self._fail("a new token cannot be reached", merge.raw.decode(errors="replace"), [merge.id], built)
+            try:
+                text = merge.raw.decode()
+            except UnicodeDecodeError:
+                self.proof.partial_tokens += 1
+                continue
+            if (ids := _encode(self._extended, [text])[0]) != [merge.id]:
+                self._fail("a new token's own text is cut otherwise", text, [merge.id], ids)
+            self.proof.complete_tokens += 1
+
+    def texts(self, texts: Iterable[str]) -> None:
+        """Check every text, and the parts without Hangul of those that hold some. Raises KoreanLLMError."""
+        for batch in _batches(texts):
+            self._check_texts(batch)
+            segments = sorted({part for text in batch if holds_hangul(text) for part in _without_hangul(text)})
+            self._check_segments(segments)
+        self.proof.tokens_in_use = len(self._in_use)
+
+    def _check_texts(self, texts: list[str]) -> None:
+        before, after = _encode(self._base, texts), _encode(self._extended, texts)
+        self._check_decoding(texts, before, after)
+        for text, old, new in zip(texts, before, after, strict=True):
+            self.proof.texts += 1
+            if not holds_hangul(text):
+                self.proof.texts_without_hangul += 1
+                if old != new:
+                    self._fail("a text without Hangul changed", text, old, new)
+                continue
+            if self._taken_apart(new) != old:
+                self._fail("new tokens do not stand for the base's ids in their place", text, old, new)
+            self._in_use.update(id for id in new if id in self._base_ids)
+
+    def _check_segments(self, segments: list[str]) -> None:
+        before, after = _encode(self._base, segments), _encode(self._extended, segments)
+        for text, old, new in zip(segments, before, after, strict=True):
+            if old != new:
+                self._fail("a text without Hangul changed", text, old, new)
+        self.proof.segments_without_hangul += len(segments)
+
+    def _check_decoding(self, texts: list[str], before: list[list[int]], after: list[list[int]]) -> None:
+        old_texts = self._base.decode_batch(before, skip_special_tokens=False)
+        new_texts = self._extended.decode_batch(after, skip_special_tokens=False)
+        for text, old, new, old_ids, new_ids in zip(texts, old_texts, new_texts, before, after, strict=True):
+            if old != new:
+                self._fail("a text decodes otherwise", text, old_ids, new_ids)
+            if holds_hangul(text) and not _same_when_streamed(self._extended, new_ids, new):
+                self._fail("a text decodes otherwise token by token", text, old_ids, new_ids)
+
+    def _taken_apart(self, ids: list[int]) -> list[int]:
+        """Ids with the base's ids in the place of every new token."""
+        found: list[int] = []
+        for id in ids:
+            if id in self._base_ids:
+                found.extend(self._base_ids[id])
+            else:
+                found.append(id)
+        return found
+
+    def _fail(self, what: str, text: str, old: list[int], new: list[int]) -> NoReturn:
+        first = next((i for i, (a, b) in enumerate(zip(old, new, strict=False)) if a != b), min(len(old), len(new)))
+        start = max(0, first - 2)
+        shown = slice(start, start + _SHOWN_TOKENS)
+        place = self._base.decode(old[shown], skip_special_tokens=False) if len(text) > _SHOWN_CHARS else text
+        raise KoreanLLMError(
+            f"vocabulary extension: {what}\n"
+            f"  text      {place!r}\n"
+            f"  expected  ids {old[shown]}  pieces {[self._extended.id_to_token(id) for id in old[shown]]}\n"
+            f"  found     ids {new[shown]}  pieces {[self._extended.id_to_token(id) for id in new[shown]]}\n"
+            f"  (from token {start}); {_ADVICE}"
+        )
+
+
+_ADVICE = "nothing was kept of this stage: please report the base model and this message."
+
+
+def _plain(tokenizer: PreTrainedTokenizerBase) -> Tokenizer:
+    """The tokenizer's backend without truncation and padding, which would hide text."""
+    backend: Tokenizer = Tokenizer.from_str(tokenizer.backend_tokenizer.to_str())
+    backend.no_truncation()
+    backend.no_padding()
+    return backend
+
+
+def _special_ids(tokenizer: PreTrainedTokenizerBase) -> dict[str, int | None]:
+    """Added and special tokens by content, and the roles begin, end, padding and unknown."""
+    added: dict[str, int | None] = {token.content: id for id, token in tokenizer.added_tokens_decoder.items()}
+    roles = ("bos_token_id", "eos_token_id", "pad_token_id", "unk_token_id")
+    return added | {role: getattr(tokenizer, role) for role in roles}
+
+
+def _encode(backend: Tokenizer, texts: list[str]) -> list[list[int]]:
+    return [encoding.ids for encoding in backend.encode_batch_fast(texts, add_special_tokens=False)]
+
+
+def _same_when_streamed(backend: Tokenizer, ids: list[int], whole: str) -> bool:
+    """Whether decoding token by token gives the same text; a stream holds back U+FFFD at its end as unfinished."""
+    stream = DecodeStream(skip_special_tokens=False)
+    text = "".join(part for id in ids if (part := stream.step(backend, id)) is not None)
+    return whole.startswith(text) and not whole[len(text) :].strip("\ufffd")
+
+
+def _without_hangul(text: str) -> Iterator[str]:
+    """The parts of a text that hold no Hangul: stretches between Hangul, and whole lines."""
+    yield from (part for part in _HANGUL_RUN.split(text) if part)
+    yield from (line for line in text.splitlines() if line and not holds_hangul(line))
+
+
+def _batches(texts: Iterable[str]) -> Iterator[list[str]]:
+    """Lists of texts of about _BATCH_CHARS characters, or of one longer text."""
+    batch: list[str] = []
+    chars = 0
+    for text in texts:
+        batch.append(text)
+        chars += len(text)
+        if chars >= _BATCH_CHARS:
+            yield batch
+            batch, chars = [], 0
+    if batch:
+        yield batch
