@@ -41,14 +41,18 @@ def print_json(value: Any) -> None:
 
 
 @app.command()
-def check(recipe: RecipePath, as_json: JsonOption = False) -> None:
+def check(
+    recipe: RecipePath,
+    gpu_memory: Annotated[float, typer.Option("--gpu-memory", min=1, help="Memory of the GPU to plan for, GiB.")] = 80,
+    as_json: JsonOption = False,
+) -> None:
     """Validate a recipe; print its stages, tokens, estimated GPU memory by part, and disk. Runs nothing.
 
-    Example: `korean-llm check recipes/mistral-7b.yaml`
+    Examples: `korean-llm check recipes/mistral-7b.yaml`, `korean-llm check recipes/olmo2-7b-qlora.yaml --gpu-memory 24`
     """
     from korean_llm.preflight import check_recipe, print_report
 
-    report = check_recipe(recipe)
+    report = check_recipe(recipe, gpu_memory)
     if as_json:
         print_json(report)
     else:

@@ -31,12 +31,14 @@ def survey(folder: Path) -> list[Finding]:
     findings: list[Finding] = []
     known: dict[str, str] = {}
     for stage in console.progress(run.stages, "verifying"):
-        findings.append(_finding(run.folder / stage.name, known))
+        readers = {role: next((n for n in names if n in run.names), role) for role, names in stage.reads.items()}
+        findings.append(_finding(run.folder / stage.name, {role: known.get(n, "") for role, n in readers.items()}))
         known[stage.name] = findings[-1].fingerprint
     return findings
 
 
-def _finding(folder: Path, known: dict[str, str]) -> Finding:
+def _finding(folder: Path, current: dict[str, str]) -> Finding:
+    """Verify one artifact; current: role → fingerprint of what it read, as it stands now."""
     try:
         manifest = artifact.load_manifest(folder)
     except KoreanLLMError as error:
@@ -45,7 +47,7 @@ def _finding(folder: Path, known: dict[str, str]) -> Finding:
         interrupted = artifact.partial_folder(folder).exists()
         return Finding(folder.name, "interrupted" if interrupted else "not run")
     found = artifact.problems(folder, manifest)
-    stale = [role for role, value in manifest.inputs.items() if role in known and known[role] not in ("", value)]
+    stale = [role for role, value in manifest.inputs.items() if current.get(role, "") not in ("", value)]
     return Finding(
         stage=folder.name,
         state="damaged" if found else f"stale ({', '.join(stale)} changed)" if stale else "verified",

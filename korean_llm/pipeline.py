@@ -126,15 +126,6 @@ class Run:
         self.folder = folder
         self.machine = machine
         self.stages = [stage for stage in STAGES if stage.name == "base" or getattr(recipe, stage.name) is not None]
-        self._check_needs()
-
-    def _check_needs(self) -> None:
-        """Every stage that needs the corpus must have one."""
-        for name in ("vocabulary", "pretraining"):
-            if getattr(self.recipe, name) is not None and self.recipe.corpus is None:
-                raise KoreanLLMError(
-                    f"the recipe has a section {name!r} but no section 'corpus' to learn from; add one."
-                )
 
     @property
     def names(self) -> list[str]:

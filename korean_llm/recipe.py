@@ -165,6 +165,21 @@ class PretrainingSettings(Strict):
     evaluate_every_steps: Count = 100
     sample_prompts: list[str] = Field(default=[], description="Prompts continued at every evaluation.")
 
+    @property
+    def groups(self) -> set[TrainableGroup]:
+        """Everything that any phase trains."""
+        return {group for phase in self.phases for group in phase.train}
+
+    @model_validator(mode="after")
+    def _trains_in_4_bits(self) -> PretrainingSettings:
+        extra = sorted(self.groups - {"lora", "new_input_rows", "new_output_rows"})
+        if self.quantized_base and extra:
+            raise ValueError(
+                f"expected phases that train lora, new_input_rows or new_output_rows only: quantized_base holds the"
+                f" rest in 4 bits, where {', '.join(extra)} cannot train"
+            )
+        return self
+
 
 class InstructionSettings(Strict):
     """LoRA instruction tuning on assistant tokens only."""
@@ -208,8 +223,7 @@ class RetrievalSettings(Strict):
 class EvaluationSettings(Strict):
     """The report: self-contained HTML and the same as JSON."""
 
-    max_holdout_tokens: Count = Field(default=8_000, description="Base-model tokens of hold-out text per language.")
-    block_tokens: Count = Field(default=512, description="Context length in which hold-out text is scored.")
+    holdout_bytes: Count = Field(default=200_000, description="Bytes of hold-out text per language to score.")
     sample_prompts: list[str] = []
     sample_sentences: list[str] = Field(default=[], description="Sentences whose token boundaries are drawn.")
 
@@ -227,6 +241,16 @@ class Recipe(Strict):
     export: ExportSettings | None = None
     retrieval: RetrievalSettings | None = None
     evaluation: EvaluationSettings | None = None
+
+    @model_validator(mode="after")
+    def _sections_fit(self) -> Recipe:
+        for name in ("vocabulary", "pretraining"):
+            if getattr(self, name) is not None and self.corpus is None:
+                raise ValueError(f"expected a section 'corpus': {name} learns from it")
+        new = sorted(self.pretraining.groups & {"new_input_rows", "new_output_rows"}) if self.pretraining else []
+        if new and self.vocabulary is None:
+            raise ValueError(f"expected a section 'vocabulary': pretraining.phases train {', '.join(new)}")
+        return self
 
 
 class _Loader(yaml.SafeLoader):
@@ -302,7 +326,8 @@ def describe_errors(model: type[BaseModel], error: ValidationError) -> list[str]
         else:
             message = item["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
             expected = message if message.startswith("expected") else f"expected {message}"
-            lines.append(f"{path or 'file'}: {item['input']!r} is not accepted; {expected}")
+            value = "" if isinstance(item["input"], dict) else f"{item['input']!r} is not accepted; "
+            lines.append(f"{path or 'recipe'}: {value}{expected}")
     return lines
 
 

@@ -14,6 +14,7 @@ from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState,
 from korean_llm import console
 from korean_llm.artifact import METRICS_FILE
 from korean_llm.machine import Machine
+from korean_llm.modeling.memory import GIB, micro_tokens
 from korean_llm.modeling.trainable import load_parameters, save_parameters
 
 COMPLETE = "complete.json"
@@ -37,7 +38,10 @@ def last_checkpoint(folder: Path) -> Path | None:
 
 def micro_batch(batch: int, tokens: int, machine: Machine) -> int:
     """Rows per forward pass: the largest divisor of the batch that this machine is given at once."""
-    limit = 16_384 if machine.torch_device().type == "cuda" else 4_096
+    device = machine.torch_device()
+    limit = 4_096
+    if device.type == "cuda":
+        limit = micro_tokens(torch.cuda.get_device_properties(device).total_memory / GIB)
     return max(size for size in range(1, batch + 1) if batch % size == 0 and (size * tokens <= limit or size == 1))
 
 

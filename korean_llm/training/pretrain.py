@@ -49,7 +49,6 @@ def run(
     settings: PretrainingSettings, inputs: dict[str, Path], out: Path, machine: Machine, seed: int
 ) -> dict[str, Any]:
     """Train the model of inputs["model"] on inputs["corpus"]; write out/model, an ordinary merged checkpoint."""
-    _one_quantized_way(settings)
     set_seed(seed)
     source = inputs["model"] / "model"
     tokenizer = load_tokenizer(source)
@@ -64,7 +63,7 @@ def run(
 
     table = tables(model)
     frozen = frozen_rows(old_rows, new_ids) if not _trains_old_rows(settings) else None
-    prepared = prepare(model, [g for phase in settings.phases for g in phase.train], new_ids, settings.lora)
+    prepared = prepare(model, settings.groups, new_ids, settings.lora)
     runner = Phases(settings, prepared, table, machine, seed, out, probe)
     started = time.monotonic()
     runner.run_all(steps)
@@ -84,18 +83,8 @@ def run(
     }
 
 
-def _one_quantized_way(settings: PretrainingSettings) -> None:
-    allowed = {"lora", "new_input_rows", "new_output_rows"}
-    extra = sorted({group for phase in settings.phases for group in phase.train} - allowed)
-    if settings.quantized_base and extra:
-        raise KoreanLLMError(
-            f"quantized_base holds the base in 4 bits, where {', '.join(extra)} cannot train;"
-            f" train {', '.join(sorted(allowed))}, or set quantized_base: false."
-        )
-
-
 def _trains_old_rows(settings: PretrainingSettings) -> bool:
-    return any({"input_rows", "output_rows"} & set(phase.train) for phase in settings.phases)
+    return bool(settings.groups & {"input_rows", "output_rows"})
 
 
 def new_token_ids(folder: Path) -> list[int]:
@@ -276,8 +265,7 @@ def finish_model(
     model = runner.model
     if settings.quantized_base:
         last = runner.checkpoints / f"phase-{len(settings.phases)}.{PARAMETERS}"
-        groups = [group for phase in settings.phases for group in phase.train]
-        model = prepare(load_model(source, machine), groups, new_ids, settings.lora)
+        model = prepare(load_model(source, machine), settings.groups, new_ids, settings.lora)
         load_parameters(model, last)
     model.eval()
     return merge(model)

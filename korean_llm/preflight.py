@@ -1,0 +1,132 @@
+"""`korean-llm check`: what a recipe would do, how many tokens, how much GPU memory and disk, before it runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from korean_llm import console
+from korean_llm.corpus.card import Kind, load_card
+from korean_llm.errors import KoreanLLMError
+from korean_llm.machine import Machine
+from korean_llm.modeling.memory import instruction_memory, pretraining_memory
+from korean_llm.modeling.shape import Shape, shape_of
+from korean_llm.pipeline import Run, open_run
+from korean_llm.recipe import Recipe
+
+_GGUF_BITS = {"gguf-q8_0": 8.5, "gguf-q4_k_m": 4.9}
+_GB = 1e9
+
+
+def check_recipe(path: Path, gpu_gib: float = 80.0) -> dict[str, Any]:
+    """Everything `check` prints, as JSON values. Raises KoreanLLMError where the recipe cannot run."""
+    run = open_run(path, None, Machine())
+    recipe = run.recipe
+    check_corpora(recipe)
+    shape = shape_of(recipe.base, run.folder)
+    report: dict[str, Any] = {
+        "recipe": recipe.name,
+        "base": recipe.base.label,
+        "parameters": shape.parameters if shape else None,
+        "stages": run.names,
+        "pretraining": _pretraining(recipe),
+        "gpu_gib": gpu_gib,
+        "gpu_memory_gib": _memory(recipe, shape, gpu_gib),
+        "disk_gb": _disk(run, shape),
+    }
+    return report
+
+
+def check_corpora(recipe: Recipe) -> None:
+    """Every corpus that the recipe names exists and is of the kind its section needs."""
+    wanted: list[tuple[str, list[str], Kind]] = []
+    if recipe.corpus:
+        wanted.append(("corpus.sources", list(recipe.corpus.sources), "documents"))
+    if recipe.instruction:
+        wanted.append(("instruction.data", recipe.instruction.data, "instructions"))
+    if recipe.retrieval:
+        wanted.append(("retrieval.documents", recipe.retrieval.documents, "documents"))
+        wanted.append(("retrieval.questions", recipe.retrieval.questions, "questions"))
+    problems = []
+    for section, names, kind in wanted:
+        for name in names:
+            try:
+                found = load_card(name).model.kind
+                if found != kind:
+                    problems.append(f"{section}: {name!r} holds {found}, expected {kind}")
+            except KoreanLLMError as error:
+                problems.append(f"{section}: {error}")
+    if problems:
+        raise KoreanLLMError(f"recipe {recipe.name}: {len(problems)} errors\n" + "\n".join(f"  {p}" for p in problems))
+
+
+def _pretraining(recipe: Recipe) -> dict[str, Any] | None:
+    settings = recipe.pretraining
+    if settings is None:
+        return None
+    per_step = settings.block_tokens * settings.batch_blocks
+    phases: list[dict[str, Any]] = []
+    for phase in settings.phases:
+        steps = max(1, round(phase.tokens / per_step))
+        row = {"train": phase.train, "steps": steps, "tokens": steps * per_step, "learning_rate": phase.learning_rate}
+        phases.append(row)
+    return {"tokens_per_step": per_step, "tokens": sum(row["tokens"] for row in phases), "phases": phases}
+
+
+def _memory(recipe: Recipe, shape: Shape | None, gpu_gib: float) -> dict[str, dict[str, float]]:
+    if shape is None:
+        return {}
+    new = recipe.vocabulary.new_tokens if recipe.vocabulary else 0
+    found = {}
+    if recipe.pretraining:
+        found["pretraining"] = pretraining_memory(shape, new, recipe.pretraining, gpu_gib).as_dict()
+    if recipe.instruction:
+        found["instruction"] = instruction_memory(shape, new, recipe.instruction, gpu_gib).as_dict()
+    return found
+
+
+def _disk(run: Run, shape: Shape | None) -> dict[str, float]:
+    """Gigabytes on disk per stage when all is done; the base keeps its own number format."""
+    if shape is None:
+        return {}
+    recipe = run.recipe
+    new = recipe.vocabulary.new_tokens if recipe.vocabulary else 0
+    width = 4 if recipe.base.wheel else 2
+    base = shape.parameters * width / _GB
+    extended = base + new * shape.hidden * (1 if shape.tied else 2) * width / _GB
+    disk = {"base": base, "vocabulary": extended, "pretraining": extended}
+    if recipe.instruction:
+        disk["instruction"] = shape.lora(recipe.instruction.lora.rank) * 4 / _GB
+    if recipe.export:
+        files = sum(extended / width * _GGUF_BITS[name] / 8 for name in recipe.export.formats if name in _GGUF_BITS)
+        disk["export"] = extended + files
+    disk = {name: size for name, size in disk.items() if name in run.names}
+    return {name: round(size, 2) for name, size in {**disk, "total": sum(disk.values())}.items()}
+
+
+def print_report(report: dict[str, Any]) -> None:
+    """The report as tables on stdout."""
+    parameters = report["parameters"]
+    size = f"{parameters / 1e9:.2f} B parameters" if parameters else "size unknown without a connection"
+    console.stdout.print(f"{report['recipe']}: {report['base']}, {size}", markup=False)
+    console.stdout.print(f"stages: {' → '.join(report['stages'])}", markup=False)
+    pretraining = report["pretraining"]
+    if pretraining:
+        rows = [
+            (n, " + ".join(p["train"]), f"{p['steps']:,}", f"{p['tokens']:,}", f"{p['learning_rate']:g}")
+            for n, p in enumerate(pretraining["phases"], start=1)
+        ]
+        title = f"pretraining: {pretraining['tokens_per_step']:,} tokens per step, {pretraining['tokens']:,} in all"
+        console.print_table(title, ["phase", "trains", "steps", "tokens", "learning rate"], rows)
+    memory = report["gpu_memory_gib"]
+    if memory:
+        parts = list(next(iter(memory.values())))
+        rows = [(stage, *(f"{part[name]:.2f}" for name in parts)) for stage, part in memory.items()]
+        console.print_table(f"estimated memory on one {report['gpu_gib']:g} GiB GPU, GiB", ["stage", *parts], rows)
+        for stage, part in memory.items():
+            verdict = "fits" if part["total"] <= report["gpu_gib"] else "does NOT fit"
+            console.stdout.print(f"{stage}: {verdict} into {report['gpu_gib']:g} GiB", markup=False)
+    if report["disk_gb"]:
+        console.print_table(
+            "estimated disk, GB", list(report["disk_gb"]), [[f"{v:.2f}" for v in report["disk_gb"].values()]]
+        )
