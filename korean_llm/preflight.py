@@ -120,9 +120,9 @@ def print_report(report: dict[str, Any]) -> None:
         console.print_table(title, ["phase", "trains", "steps", "tokens", "learning rate"], rows)
     memory = report["gpu_memory_gib"]
     if memory:
-        parts = list(next(iter(memory.values())))
-        rows = [(stage, *(f"{part[name]:.2f}" for name in parts)) for stage, part in memory.items()]
-        console.print_table(f"estimated memory on one {report['gpu_gib']:g} GiB GPU, GiB", ["stage", *parts], rows)
+        names = list(next(iter(memory.values())))
+        rows = [(name.replace("_", " "), *(f"{part[name]:.2f}" for part in memory.values())) for name in names]
+        console.print_table(f"estimated memory on one {report['gpu_gib']:g} GiB GPU, GiB", ["part", *memory], rows)
         for stage, part in memory.items():
             verdict = "fits" if part["total"] <= report["gpu_gib"] else "does NOT fit"
             console.stdout.print(f"{stage}: {verdict} into {report['gpu_gib']:g} GiB", markup=False)
