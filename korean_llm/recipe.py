@@ -85,7 +85,6 @@ class CleanSettings(Strict):
     """Which Korean documents are kept. A document that fails a rule is dropped under that rule's name."""
 
     min_chars: int = Field(default=100, ge=1, description="Shorter documents are dropped (too_short).")
-    max_chars: int = Field(default=1_000_000, ge=1, description="Longer documents are dropped (too_long).")
     min_hangul_ratio: Ratio = Field(
         default=0.3,
         description="Share of Hangul among letters below which a Korean document is dropped (little_hangul).",
@@ -110,6 +109,9 @@ class CorpusSettings(Strict):
     )
     personal_data: Literal["mask", "keep"] = Field(
         default="mask", description="Replace personal data found by ko-pii with a label, or keep it."
+    )
+    split_chars: int = Field(
+        default=8_000, ge=500, description="Longer documents are split at paragraphs into parts of about this length."
     )
     holdout: Ratio = Field(default=0.05, description="Share of documents held out, chosen by a hash of their text.")
     max_documents: Count | None = Field(default=None, description="Read at most this many documents per source.")

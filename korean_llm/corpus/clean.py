@@ -8,7 +8,7 @@ import unicodedata
 from korean_llm.hangul import hangul_ratio
 from korean_llm.recipe import CleanSettings
 
-REASONS = ("too_short", "too_long", "little_hangul", "repeated_lines", "symbols")
+REASONS = ("too_short", "little_hangul", "repeated_lines", "symbols")
 
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b\u200e\u200f\u202a-\u202e\u2060\ufeff\ufffe\uffff]")
 _SPACES = re.compile(r"[^\S\n]+")
@@ -32,12 +32,29 @@ def _one_line(line: str) -> str:
     return indent + _SPACES.sub(" ", body).rstrip()
 
 
+def split_text(text: str, max_chars: int) -> list[str]:
+    """Cut a long text into parts of at most about max_chars, at paragraphs (else lines, else anywhere).
+
+    A book that is one document would otherwise be held out, or learned, as a whole.
+    """
+    if len(text) <= max_chars:
+        return [text]
+    middle = len(text) // 2
+    for mark in ("\n\n", "\n", " "):
+        before, after = text.rfind(mark, 1, middle), text.find(mark, middle)
+        places = [place for place in (before, after) if place > 0]
+        if places:
+            cut = min(places, key=lambda place: abs(place - middle))
+            break
+    else:
+        cut = middle
+    return split_text(text[:cut].rstrip(), max_chars) + split_text(text[cut:].lstrip("\n"), max_chars)
+
+
 def reason_to_drop(text: str, language: str, settings: CleanSettings) -> str | None:
     """The first rule the text fails, or None where it is kept. The share of Hangul counts for Korean only."""
     if len(text) < settings.min_chars:
         return "too_short"
-    if len(text) > settings.max_chars:
-        return "too_long"
     if language == "ko" and hangul_ratio(text) < settings.min_hangul_ratio:
         return "little_hangul"
     if repeated_line_ratio(text) > settings.max_repeated_line_ratio:

@@ -17,7 +17,7 @@ from typing import IO, Any
 from korean_llm import console
 from korean_llm.artifact import write_json
 from korean_llm.corpus.card import Card, load_card
-from korean_llm.corpus.clean import normalise, reason_to_drop
+from korean_llm.corpus.clean import normalise, reason_to_drop, split_text
 from korean_llm.corpus.documents import DROPPED, HOLDOUT, SHARES, TRAIN, Document
 from korean_llm.corpus.duplicates import Duplicates, text_hash
 from korean_llm.corpus.personal import mask
@@ -91,7 +91,10 @@ def _cards(settings: CorpusSettings) -> dict[str, Card]:
 def _documents(cards: dict[str, Card], settings: CorpusSettings) -> Iterator[Document]:
     for card in cards.values():
         for row in islice(read_rows(card), settings.max_documents):
-            yield Document(row["id"], card.name, card.model.language, row["title"], normalise(row["text"]))
+            parts = split_text(normalise(row["text"]), settings.split_chars)
+            for number, text in enumerate(parts, start=1):
+                name = row["id"] if len(parts) == 1 else f"{row['id']}#{number}"
+                yield Document(name, card.name, card.model.language, row["title"], text)
 
 
 def _judge(

@@ -1,0 +1,34 @@
+# The two commands of the README do all the set-up on a fresh machine: `make quickstart` and `make test`.
+PYTHON ?= python3
+BIN := .venv/bin
+STAMP := .venv/installed
+
+.PHONY: quickstart test lint bench clean
+
+quickstart: $(STAMP)  ## the whole chain on a small real model, on the CPU
+	$(BIN)/korean-llm run recipes/quickstart.yaml
+	$(BIN)/korean-llm show runs/quickstart
+	@echo
+	@echo "report: runs/quickstart/evaluation/report.html"
+	@echo "demo:   $(BIN)/korean-llm demo runs/quickstart"
+
+test: $(STAMP) lint  ## lint, types and tests
+	$(BIN)/python -m pytest
+
+lint: $(STAMP)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+bench: $(STAMP)  ## speed and quality against peers, side by side
+	@for file in tests/benchmarks/*.py; do echo "== $$file"; $(BIN)/python $$file || exit 1; done
+
+clean:
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .artifacts build *.egg-info
+
+# torch first and by its exact pin: asked for by a range, it would bring several gigabytes of CUDA packages.
+$(STAMP): pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt torch
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[cpu,dev]"
+	touch $(STAMP)
