@@ -116,8 +116,8 @@ class Prover:
                 if old != new:
                     self._fail("a text without Hangul changed", text, old, new)
                 continue
-            if self._taken_apart(new) != old:
-                self._fail("new tokens do not stand for the base's ids in their place", text, old, new)
+            if (apart := self._taken_apart(new)) != old:
+                self._fail("with its new tokens taken apart, a text is not what the base gives", text, old, apart)
             self._in_use.update(id for id in new if id in self._base_ids)
 
     def _check_segments(self, segments: list[str]) -> None:
