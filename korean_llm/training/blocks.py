@@ -2,7 +2,8 @@
 
 Shapes: N blocks, T tokens of a block. A block is two rows of memory-mapped files: token ids, and positions that
 restart at 0 with every document. Given positions that restart and no attention mask, transformers builds a
-block-diagonal causal mask, so a packed document sees what it would see alone.
+block-diagonal causal mask, so a packed document sees what it would see alone. It does so only while there is no
+key-value cache either: the Trainer switches config.use_cache off.
 """
 
 from __future__ import annotations

@@ -74,6 +74,7 @@ def run(
         check_frozen(frozen, merged, new_ids)
     after = probe.measure(merged)
     console.log_metrics(out, phase="after", step=sum(steps), **after)
+    merged.config.use_cache = True  # the Trainer switches it off
     merged.save_pretrained(out / "model")
     tokenizer.save_pretrained(out / "model")
     shutil.rmtree(checkpoints)
@@ -145,7 +146,8 @@ def sample(model: Model, tokenizer: PreTrainedTokenizerBase, prompt: str) -> str
         **encoded, max_new_tokens=_SAMPLE_TOKENS, do_sample=False, pad_token_id=tokenizer.eos_token_id
     )
     model.train(training)
-    return str(tokenizer.decode(ids_1T[0, encoded["input_ids"].shape[1] :], skip_special_tokens=True))
+    text = tokenizer.decode(ids_1T[0, encoded["input_ids"].shape[1] :], skip_special_tokens=True)
+    return str(text).rstrip("\ufffd")  # the last syllable may not be whole yet
 
 
 class Phases:
