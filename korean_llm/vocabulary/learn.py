@@ -89,7 +89,6 @@ class Learner:
                 self._push([pair])
                 continue
             raw = self._raw[pair[0]] + self._raw[pair[1]]
-            # An equal result may have come by another pair since this one was counted.
             if raw in self._taken or (base_ids := self._spelled_alone(pair, raw)) is None:
                 self._refuse(pair)
                 continue
@@ -100,8 +99,7 @@ class Learner:
     def _may_merge(self, pair: Pair) -> bool:
         known = self._mergeable.get(pair)
         if known is None:
-            raw = self._raw[pair[0]] + self._raw[pair[1]]
-            known = self._mergeable[pair] = holds_hangul_bytes(raw) and raw not in self._taken
+            known = self._mergeable[pair] = holds_hangul_bytes(self._raw[pair[0]] + self._raw[pair[1]])
         return known
 
     def _add(self, pair: Pair, index: int, count: int) -> None:

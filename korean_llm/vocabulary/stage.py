@@ -9,7 +9,7 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
-from transformers import AutoModelForCausalLM, GenerationConfig, PreTrainedTokenizerBase
+from transformers import AutoModelForCausalLM, PreTrainedTokenizerBase
 
 from korean_llm import console
 from korean_llm.artifact import write_json
@@ -134,9 +134,8 @@ def save_model(base: Path, out: Path, merges: list[Merge], settings: VocabularyS
     model = AutoModelForCausalLM.from_pretrained(base, dtype="auto", local_files_only=True, use_safetensors=True)
     extend_rows(model, [merge.base_ids for merge in merges], merges[0].id, settings.initialise)
     setattr(model.config, MARK, {"first_id": merges[0].id, "tokens": len(merges)})
-    # Published generation settings may not pass transformers' own check; they are copied word for word instead.
-    model.generation_config = GenerationConfig.from_model_config(model.config)
     model.save_pretrained(out)
+    # save_pretrained leaves out what equals a default; the base's own file stays as its authors wrote it.
     if (base / "generation_config.json").exists():
         shutil.copyfile(base / "generation_config.json", out / "generation_config.json")
     return int(model.config.get_text_config().vocab_size)

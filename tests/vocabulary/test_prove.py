@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from tokenizers import Tokenizer
+from tokenizers.decoders import Fuse
 from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 from korean_llm.errors import KoreanLLMError
@@ -23,8 +24,12 @@ TEXTS = [*ENGLISH, *korean_documents()]
 
 def spoiled(extension: Extension, spoil: Callable[[dict[str, Any]], None]) -> PreTrainedTokenizerBase:
     """The extended tokenizer after one change to its tokenizer.json."""
-    state = tokenizer_state(extension.extended)
-    spoil(state)
+    return changed(extension.extended, spoil)
+
+
+def changed(tokenizer: PreTrainedTokenizerBase, change: Callable[[dict[str, Any]], None]) -> PreTrainedTokenizerBase:
+    state = tokenizer_state(tokenizer)
+    change(state)
     return PreTrainedTokenizerFast(
         tokenizer_object=Tokenizer.from_str(json.dumps(state)), bos_token=SPECIALS[0], eos_token=SPECIALS[1]
     )
@@ -107,3 +112,51 @@ def test_a_replacement_character_in_the_text_is_no_counter_example(extension: Ex
     prover = Prover(extension.base, extension.extended, extension.merges)
     prover.texts(["깨진 글자 \ufffd", "\ufffd", "", "가\ufffd나"])
     assert prover.proof.texts == 4
+
+
+def test_text_that_decodes_otherwise_is_found(extension: Extension) -> None:
+    extended = spoiled(extension, lambda state: None)
+    extended.backend_tokenizer.decoder = Fuse()
+    with pytest.raises(KoreanLLMError, match="a text decodes otherwise\n"):
+        Prover(extension.base, extended, extension.merges).texts(TEXTS)
+
+
+def test_text_that_streams_otherwise_is_found(extension: Extension) -> None:
+    """A decoder that rewrites text across tokens takes back what a stream has already shown."""
+    odd = {"type": "Replace", "pattern": {"String": "고 나"}, "content": "?"}
+
+    def change(state: dict[str, Any]) -> None:
+        state["decoder"] = {"type": "Sequence", "decoders": [state["decoder"], odd]}
+
+    base, extended = changed(extension.base, change), changed(extension.extended, change)
+    with pytest.raises(KoreanLLMError, match="token by token"):
+        Prover(base, extended, extension.merges).texts(["저녁을 먹고 나서"])
+
+
+def test_truncation_set_in_a_tokenizer_does_not_hide_text(extension: Extension) -> None:
+    def truncate(state: dict[str, Any]) -> None:
+        state["truncation"] = {"direction": "Right", "max_length": 4, "strategy": "LongestFirst", "stride": 0}
+
+    def spoil(state: dict[str, Any]) -> None:
+        truncate(state)
+        join_z_and_q(state)
+
+    prover = Prover(changed(extension.base, truncate), spoiled(extension, spoil), extension.merges)
+    with pytest.raises(KoreanLLMError, match="zqzq"):
+        prover.texts(["a rather long text that ends in zqzq"])
+
+
+def test_padding_set_in_a_tokenizer_does_not_disturb_the_proof(extension: Extension) -> None:
+    def pad(state: dict[str, Any]) -> None:
+        values = {
+            "direction": "Right",
+            "pad_to_multiple_of": None,
+            "pad_id": 1,
+            "pad_type_id": 0,
+            "pad_token": "<|end|>",
+        }
+        state["padding"] = {"strategy": "BatchLongest", **values}
+
+    prover = Prover(changed(extension.base, pad), changed(extension.extended, pad), extension.merges)
+    prover.texts(TEXTS)
+    assert prover.proof.texts == len(TEXTS)

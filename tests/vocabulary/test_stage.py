@@ -86,7 +86,7 @@ def test_same_inputs_same_files(tmp_path: Path) -> None:
 
 def test_generation_settings_and_template_are_kept_word_for_word(tmp_path: Path) -> None:
     base = write_base(tmp_path / "base")
-    # Not accepted by transformers' own check when saving (temperature without sampling), yet published by some models.
+    # Odd (temperature without sampling), with defaults written out, yet published like this by some models.
     odd = '{"do_sample": false, "temperature": 0.6, "top_p": 0.9, "eos_token_id": [1, 3]}'
     (base / "model" / "generation_config.json").write_text(odd, encoding="utf-8")
     extend(base, write_corpus(tmp_path / "corpus"), tmp_path / "out")

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import gzip
+import unicodedata
 from pathlib import Path
 
+from korean_llm.vocabulary.byte_level import bytes_piece
 from korean_llm.vocabulary.words import count_words, korean_texts
 from tests.vocabulary.conftest import Extension
-from tests.vocabulary.tiny import write_corpus
+from tests.vocabulary.tiny import base_tokenizer, write_corpus
 
 
 def test_all_korean_training_text_is_read_when_it_fits(tmp_path: Path) -> None:
@@ -40,3 +42,12 @@ def test_counts_words_as_the_base_cuts_them(extension: Extension) -> None:
     ]
     assert counts["ĠìķĦì¹¨ë§Īëĭ¤"] == words.count("ĠìķĦì¹¨ë§Īëĭ¤") > 0
     assert not any(word.isascii() for word in counts)
+
+
+def test_words_are_normalised_as_the_base_does(tmp_path: Path) -> None:
+    decomposed = unicodedata.normalize("NFD", "이른 아침마다")
+    corpus = write_corpus(tmp_path, korean=[decomposed] * 20)
+    counts, _ = count_words(base_tokenizer("qwen").backend_tokenizer, corpus, 10**9, seed=1)
+    assert set(counts) == {bytes_piece("이른".encode()), bytes_piece(" 아침마다".encode())}
+    counts, _ = count_words(base_tokenizer("llama3").backend_tokenizer, corpus, 10**9, seed=1)
+    assert not set(counts) & {bytes_piece("이른".encode())}
