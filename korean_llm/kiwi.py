@@ -1,0 +1,53 @@
+"""Korean morphemes and sentences by Kiwi. The only module that imports kiwipiepy."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from importlib import metadata
+
+from kiwipiepy import Kiwi
+
+_REPEATS = re.compile(r"(.)\1{19,}", re.DOTALL)
+_DIGITS = re.compile(r"[0-9]{33,}")
+
+
+@dataclass(frozen=True)
+class Morpheme:
+    """A morpheme: its form, its Sejong tag (irregular marks cut off), and the number of its eojeol in the text."""
+
+    form: str
+    tag: str
+    eojeol: int
+
+
+@lru_cache(maxsize=1)
+def _kiwi() -> Kiwi:
+    return Kiwi()
+
+
+def version() -> str:
+    """The version that decides how text is analysed, kept in every index."""
+    return metadata.version("kiwipiepy")
+
+
+def guarded(text: str) -> str:
+    """The text with endless repeats and digit runs cut short: they cost Kiwi time and memory and mean nothing."""
+    return _DIGITS.sub(lambda match: match[0][:32], _REPEATS.sub(lambda match: match[1] * 3, text))
+
+
+def analyse(texts: Iterable[str]) -> Iterator[list[Morpheme]]:
+    """The morphemes of each text, in order; many texts are analysed on all cores."""
+    for tokens in _kiwi().tokenize([guarded(text) for text in texts]):
+        yield [Morpheme(token.form, token.tag.split("-")[0], token.word_position) for token in tokens]
+
+
+def sentences(text: str) -> list[tuple[int, int]]:
+    """(start, end) of every sentence, in characters of the text; white space between them is left out."""
+    if not text.strip():
+        return []
+    if guarded(text) != text:  # offsets would not fit the cut text
+        return [(0, len(text))]
+    return [(sentence.start, sentence.end) for sentence in _kiwi().split_into_sents(text)]
