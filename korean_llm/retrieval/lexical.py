@@ -56,13 +56,12 @@ class Lexical:
 
     def scores(self, query: str) -> np.ndarray:
         """Scores of all passages, shape (N,)."""
-        total: np.ndarray | None = None
+        total_N = np.zeros(next(iter(self.fields.values())).scores["num_docs"])
         for name, field in self.fields.items():
-            terms = next(iter(_terms(name, [query])))
-            scores = self.weights[name] * np.asarray(field.get_scores(terms), dtype=np.float64)
-            total = scores if total is None else total + scores
-        assert total is not None
-        return total
+            terms = next(_terms(name, [query]))
+            if terms:
+                total_N += self.weights[name] * field.get_scores(terms)
+        return total_N
 
 
 def field_weights(analyzer: Analyzer) -> dict[str, float]:

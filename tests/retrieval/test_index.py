@@ -1,0 +1,196 @@
+"""The index: scores are the formula's, spans are exact, the folder needs nothing else."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from korean_llm.errors import KoreanLLMError
+from korean_llm.recipe import RetrievalSettings
+from korean_llm.retrieval import Index
+from korean_llm.retrieval.analyzer import bigram_terms, morpheme_terms
+from korean_llm.retrieval.fuse import FLOOR, fuse, z_scores
+from korean_llm.retrieval.index import Options
+from korean_llm.retrieval.lexical import BIGRAM_WEIGHT, K1, B
+from korean_llm.retrieval.stage import run
+from tests.reference.bm25 import bm25
+from tests.retrieval.conftest import DOCUMENTS
+
+QUESTION = "도서관은 언제 쉬나요?"
+
+
+@pytest.fixture(scope="module")
+def lexical_index(tmp_path_factory: pytest.TempPathFactory) -> Index:
+    folder = tmp_path_factory.mktemp("lexical")
+    Index.build(DOCUMENTS, folder)
+    return Index.open(folder)
+
+
+def test_three_lines_find_the_right_passage(lexical_index: Index) -> None:
+    hits = lexical_index.search(QUESTION, k=3)
+    assert hits[0].document_id == "library"
+    assert [hit.rank for hit in hits] == [1, 2, 3]
+    assert hits[0].score >= hits[1].score >= hits[2].score
+    assert hits[0].dense is None
+
+
+def test_every_hit_is_exactly_its_span(lexical_index: Index) -> None:
+    texts = {row["id"]: row["text"] for row in DOCUMENTS}
+    for question in (QUESTION, "배추는 몇 번 헹구나요?", "계좌 이체", "버드나무"):
+        for hit in lexical_index.search(question):
+            assert texts[hit.document_id][hit.start : hit.end] == hit.text
+
+
+def test_lexical_scores_are_the_formula(lexical_index: Index) -> None:
+    texts = [
+        f"{lexical_index.documents[p.document].title}\n{lexical_index.documents[p.document].text[p.start : p.end]}"
+        for p in lexical_index.passages
+    ]
+    for question in (QUESTION, "배추 절이는 시간", "없는낱말쀍"):
+        morphemes = bm25(next(morpheme_terms([question])), list(morpheme_terms(texts)), K1, B)
+        bigrams = bm25(bigram_terms(question), [bigram_terms(text) for text in texts], K1, B)
+        expected = np.array(morphemes) + BIGRAM_WEIGHT * np.array(bigrams)
+        assert lexical_index.lexical.scores(question) == pytest.approx(expected, abs=1e-4)
+
+
+def test_dense_scores_are_cosines_of_prefixed_texts(encoder: Path, tmp_path: Path) -> None:
+    from sentence_transformers import SentenceTransformer
+
+    Index.build(DOCUMENTS, tmp_path / "index", encoder=encoder)
+    moved = shutil.move(tmp_path / "index", tmp_path / "moved")
+    index = Index.open(moved)
+    model = SentenceTransformer(str(encoder), device="cpu")
+    texts = [
+        f"passage: {index.documents[p.document].title}\n{index.documents[p.document].text[p.start : p.end]}"
+        for p in index.passages
+    ]
+    vectors = model.encode(texts, normalize_embeddings=True)
+    expected = vectors @ model.encode([f"query: {QUESTION}"], normalize_embeddings=True)[0]
+    assert index.dense is not None
+    assert index.dense.scores(QUESTION) == pytest.approx(expected, abs=1e-5)
+    assert index.search(QUESTION)[0].dense is not None
+
+
+def test_fusion_by_hand() -> None:
+    lexical, dense = np.array([4.0, 2.0, 0.0]), np.array([0.7, 0.9, 0.8])
+    z = np.array([1.2247449, 0.0, -1.2247449])
+    assert z_scores(lexical) == pytest.approx(z)
+    expected = 0.65 * z + 0.35 * np.array([-1.2247449, 1.2247449, 0.0])
+    assert fuse(lexical, dense, 0.35) == pytest.approx(expected)
+    assert (fuse(lexical, None, 0.35) == lexical).all()
+
+
+def test_passages_outside_the_top_get_the_floor() -> None:
+    found = z_scores(np.arange(300, dtype=float), top=100)
+    assert (found[:200] == FLOOR).all() and (found[200:] > FLOOR).all()
+    assert (z_scores(np.ones(5)) == 0).all()
+
+
+def test_another_version_is_refused_with_the_command(tmp_path: Path) -> None:
+    Index.build(DOCUMENTS, tmp_path)
+    settings = json.loads((tmp_path / "index.json").read_text(encoding="utf-8"))
+    (tmp_path / "index.json").write_text(json.dumps({**settings, "kiwipiepy": "0.1.0"}), encoding="utf-8")
+    with pytest.raises(KoreanLLMError, match=r"kiwipiepy 0\.1\.0 .*--only retrieval --force"):
+        Index.open(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("documents", "message"),
+    [
+        ([], "no document"),
+        ([{"id": "a", "text": "  "}], "holds any text"),
+        ([{"id": "a", "text": "글"}, {"id": "a", "text": "글"}], "'a' stands twice"),
+        ([{"id": "a"}], "expected text in 'text'"),
+        ([{"id": 3, "text": "글"}], "expected text in 'id'"),
+    ],
+)
+def test_bad_documents_are_named(tmp_path: Path, documents: list[dict], message: str) -> None:
+    with pytest.raises(KoreanLLMError, match=message):
+        Index.build(documents, tmp_path / "index")
+
+
+@pytest.mark.parametrize(("question", "message"), [("  ", "empty"), ("가" * 100_000, "100,000 characters")])
+def test_bad_questions_are_refused(lexical_index: Index, question: str, message: str) -> None:
+    with pytest.raises(KoreanLLMError, match=message):
+        lexical_index.search(question)
+
+
+@pytest.mark.parametrize("question", ["?!…", "😀", "\x00", "zzz", "1" * 9_000])
+def test_a_question_that_matches_nothing_still_answers(lexical_index: Index, question: str) -> None:
+    assert len(lexical_index.search(question, k=2)) == 2
+
+
+def test_no_index_is_said_plainly(tmp_path: Path) -> None:
+    with pytest.raises(KoreanLLMError, match="holds no search index"):
+        Index.open(tmp_path)
+    (tmp_path / "letter.txt").write_text("x", encoding="utf-8")
+    with pytest.raises(KoreanLLMError, match="holds no index"):
+        Index.build(DOCUMENTS, tmp_path)
+
+
+def write_corpus(folder: Path, kind: str, rows: list[dict[str, str]]) -> str:
+    folder.mkdir()
+    data = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows).encode()
+    (folder / "rows.jsonl").write_bytes(data)
+    card = (
+        f"title: t\nkind: {kind}\nlanguage: ko\nlicence: CC0-1.0\nsource: test\n"
+        f"files: {{rows.jsonl: {hashlib.sha256(data).hexdigest()}}}\n"
+    )
+    (folder / "card.yaml").write_text(card, encoding="utf-8")
+    return str(folder)
+
+
+def test_the_stage_measures_every_arm(encoder: Path, tmp_path: Path, machine) -> None:
+    questions = [
+        {
+            "id": "q1",
+            "question": QUESTION,
+            "document_id": "library",
+            "evidence": "매주 월요일에 쉽니다",
+            "answer": "월요일",
+        },
+        {
+            "id": "q2",
+            "question": "절인 배추는 몇 번 헹구나요?",
+            "document_id": "kimchi",
+            "evidence": "세 번 헹군다",
+            "answer": "세 번",
+        },
+    ]
+    settings = RetrievalSettings(
+        documents=[write_corpus(tmp_path / "documents", "documents", DOCUMENTS)],
+        questions=[write_corpus(tmp_path / "questions", "questions", questions)],
+    )
+    out = tmp_path / "out"
+    out.mkdir()
+    result = run(settings, {"encoder": encoder}, out, machine, 17)
+    assert result["metrics"]["lexical"]["recall@1"] == 1.0
+    assert set(result["metrics"]) == {"lexical", "dense", "hybrid"}
+    kept = json.loads((out / "questions.json").read_text(encoding="utf-8"))
+    assert [row["ranks"]["lexical"] for row in kept] == [1, 1]
+    for row in kept:
+        found = [hit.document_id for hit in Index.open(out).search(row["question"])]
+        assert found.index(row["document_id"]) + 1 == row["ranks"]["hybrid"]
+
+
+def test_evidence_that_is_not_there_is_an_error(tmp_path: Path, machine) -> None:
+    questions = [{"id": "q1", "question": "?", "document_id": "library", "evidence": "없는 구절", "answer": ""}]
+    settings = RetrievalSettings(
+        documents=[write_corpus(tmp_path / "documents", "documents", DOCUMENTS)],
+        questions=[write_corpus(tmp_path / "questions", "questions", questions)],
+    )
+    (tmp_path / "out").mkdir()
+    with pytest.raises(KoreanLLMError, match="'q1': its evidence occurs 0 times in 'library'"):
+        run(settings, {}, tmp_path / "out", machine, 17)
+
+
+def test_weights_follow_the_analyzer(tmp_path: Path) -> None:
+    for analyzer, fields in (("kiwi", {"morphemes"}), ("bigram", {"bigrams"})):
+        folder = tmp_path / analyzer
+        Index.build(DOCUMENTS, folder, options=Options(analyzer=analyzer))
+        assert set(Index.open(folder).lexical.fields) == fields
