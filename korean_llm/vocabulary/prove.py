@@ -19,6 +19,7 @@ from korean_llm.vocabulary.learn import Merge
 _BATCH_CHARS = 500_000
 _SHOWN_TOKENS = 12
 _SHOWN_CHARS = 160
+_ADVICE = "nothing was kept of this stage: please report the base model and this message."
 _HANGUL_RUN = re.compile(f"[{HANGUL}]+")
 
 
@@ -158,9 +159,6 @@ class Prover:
             f"  found     ids {new[shown]}  pieces {[self._extended.id_to_token(id) for id in new[shown]]}\n"
             f"  (from token {start}); {_ADVICE}"
         )
-
-
-_ADVICE = "nothing was kept of this stage: please report the base model and this message."
 
 
 def _plain(tokenizer: PreTrainedTokenizerBase) -> Tokenizer:
