@@ -172,8 +172,9 @@ def _model(file: _File) -> BertModel:
 def _tokenizer(file: _File) -> PreTrainedTokenizerFast:
     """The XLM-R kind of Unigram tokenizer: nmt_nfkc, double spaces folded, Metaspace, `<s> A </s>`."""
     backend = Tokenizer(models.Unigram(file.pieces, unk_id=[text for text, _ in file.pieces].index("<unk>")))
+    # NFC first: `tokenizers` applies the map to short graphemes only, and three jamo are too long for it.
     backend.normalizer = normalizers.Sequence(
-        [normalizers.Precompiled(_nmt_nfkc()), normalizers.Replace(Regex(" {2,}"), " ")]
+        [normalizers.NFC(), normalizers.Precompiled(_nmt_nfkc()), normalizers.Replace(Regex(" {2,}"), " ")]
     )
     backend.pre_tokenizer = pre_tokenizers.Metaspace(replacement="▁", prepend_scheme="always")
     backend.decoder = decoders.Metaspace(replacement="▁", prepend_scheme="always")
