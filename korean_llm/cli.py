@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+import warnings
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
@@ -216,6 +217,8 @@ def _quiet_libraries() -> None:
         "TQDM_DISABLE": "1",
     }.items():
         os.environ.setdefault(name, value)
+    warnings.simplefilter("ignore", FutureWarning)
+    warnings.filterwarnings("ignore", category=UserWarning, module="peft")
 
 
 def main() -> None:

@@ -47,6 +47,7 @@ def training_bar() -> Progress:
         TimeRemainingColumn(),
         console=stderr,
         transient=True,
+        disable=not stderr.is_terminal,
     )
 
 
@@ -65,7 +66,7 @@ def progress(items: Iterable[T], description: str, total: int | None = None) -> 
 def working(description: str) -> Iterator[None]:
     """Show a spinner and the elapsed time around work whose length is not known."""
     columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
-    with Progress(*columns, console=stderr, transient=True) as bar:
+    with Progress(*columns, console=stderr, transient=True, disable=not stderr.is_terminal) as bar:
         bar.add_task(escape(description), total=None)
         yield
 

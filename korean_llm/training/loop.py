@@ -81,7 +81,10 @@ class Live(TrainerCallback):
         """Advance; measure where it is time."""
         self.bar.update(self.task, completed=state.global_step)
         if self.measure and self.every and state.global_step % self.every == 0 and state.global_step < state.max_steps:
-            console.log_metrics(self.out, phase=self.label, step=state.global_step, **self.measure())
+            measured = self.measure()
+            console.log_metrics(self.out, phase=self.label, step=state.global_step, **measured)
+            figures = ", ".join(f"{name} {value}" for name, value in measured.items() if name != "samples")
+            console.note(f"{self.label}, step {state.global_step} of {state.max_steps}: {figures}")
 
     def on_train_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         """Close the bar."""

@@ -41,8 +41,8 @@ from korean_llm.training.loop import (
     stack,
 )
 
-_SAMPLE_TOKENS = 40
-_PROBE_BYTES = 6_000
+_SAMPLE_TOKENS = 24
+_PROBE_BYTES = 4_000
 
 
 def run(
