@@ -18,6 +18,8 @@ ARM_NAMES = {"lexical": "낱말 검색", "dense": "벡터 검색", "hybrid": "�
 
 # A relative change of bits per byte below this counts as none.
 _SAME = 0.005
+# A rise above this is no longer called slight.
+_MUCH = 0.02
 # Extension that saves less than this share of tokens has not paid.
 _PAYS = 0.1
 _SMALL_HOLDOUT_BYTES = 100_000
@@ -71,30 +73,36 @@ def _tone(change: float) -> Tone:
 
 
 def headline(report: Report) -> list[dict[str, str]]:
-    """The few figures at the top of the page: {"label", "before", "after", "change", "tone"}."""
+    """The few figures at the top of the page: {"label", "note", "before", "after", "change", "tone"}."""
     tiles = []
     vocabulary = report.get("vocabulary")
     if vocabulary and vocabulary["total"]["eojeols"]:
         before, after = (vocabulary["total"]["tokens_per_eojeol"][role] for role in ("base", "extended"))
-        tiles.append(_tile("한국어 어절당 토큰", f"{before:.2f}", f"{after:.2f}", after / before - 1))
+        note = "원본 → 어휘 확장"
+        tiles.append(_tile("한국어 어절당 토큰", note, f"{before:.2f}", f"{after:.2f}", after / before - 1))
     models = {model["role"]: model for model in report["models"]}
     last = models.get("adapted", models.get("extended"))
     if last:
         for language, after in last["bits_per_byte"].items():
             label = f"{LANGUAGE_NAMES.get(language, language)} 바이트당 비트"
             before = _bits(models["base"], language)
-            tiles.append(_tile(label, f"{before:.3f}", f"{after:.3f}", last["change_from_base"][language]))
+            note = f"원본 → {MODEL_NAMES[last['role']]}"
+            tiles.append(_tile(label, note, f"{before:.3f}", f"{after:.3f}", last["change_from_base"][language]))
     retrieval = report.get("retrieval")
     if retrieval and retrieval["arms"]:
         found = f"{retrieval['arms']['hybrid']['recall@5']:.1%}"
-        note = f"질문 {retrieval['questions']}개"
-        tiles.append({"label": "혼합 검색 recall@5", "before": "", "after": found, "change": note, "tone": "note"})
+        note = "상위 5개 문단 안에 근거가 있음"
+        count = f"질문 {retrieval['questions']}개"
+        tiles.append(
+            {"label": "검색 recall@5", "note": note, "before": "", "after": found, "change": count, "tone": "note"}
+        )
     return tiles
 
 
-def _tile(label: str, before: str, after: str, change: float) -> dict[str, str]:
+def _tile(label: str, note: str, before: str, after: str, change: float) -> dict[str, str]:
     """A figure before and after, of which less is better."""
-    return {"label": label, "before": before, "after": after, "change": percent(change), "tone": _tone(change)}
+    figures = {"before": before, "after": after, "change": percent(change), "tone": _tone(change)}
+    return {"label": label, "note": note, **figures}
 
 
 def summarize(report: Report) -> list[dict[str, str]]:
@@ -183,7 +191,9 @@ def _about_english(models: dict[str, dict[str, Any]]) -> Sentences:
     texts = {
         "note": f"영어는 거의 그대로입니다{figures}.",
         "better": f"영어는 오히려 나아졌습니다{figures}.",
-        "worse": f"영어는 조금 나빠졌습니다{figures}." if change < 0.02 else f"영어가 눈에 띄게 나빠졌습니다{figures}.",
+        "worse": f"영어는 조금 나빠졌습니다{figures}."
+        if change < _MUCH
+        else f"영어가 눈에 띄게 나빠졌습니다{figures}.",
     }
     return [(tone, texts[tone])]
 
@@ -203,8 +213,10 @@ def _about_tuning(models: dict[str, dict[str, Any]], section: dict[str, Any] | N
         end = "낮아졌습니다" if better else "바뀌어 낮아지지 않았습니다"
         text = f"지시 학습에서, 배우지 않은 예시의 답변 손실이 토큰당 {first:.2f}nat에서 {last:.2f}nat로 {end}."
         sentences.append(("better" if better else "worse", text))
+    rises = [after / _bits(before, language) - 1 for language, after in models["tuned"]["bits_per_byte"].items()]
     if parts:
-        sentences.append(("note", f"지시 학습을 거치면서 일반 글의 바이트당 비트는 {', '.join(parts)}로 바뀌었습니다."))
+        tone: Tone = "worse" if max(rises) > _MUCH else "note"
+        sentences.append((tone, f"지시 학습을 거치면서 일반 글의 바이트당 비트는 {', '.join(parts)}로 바뀌었습니다."))
     return sentences
 
 
