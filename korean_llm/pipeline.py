@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import gc
 import importlib
 import time
 from collections.abc import Iterator
@@ -262,6 +263,7 @@ class Run:
             folders["encoder"] = encoder.encoder_folder(self.recipe.retrieval.encoder, self.machine.origin)
         run = importlib.import_module(stage.module).run
         result: dict[str, Any] = run(self.settings(stage), folders, out, self.machine, self.recipe.seed)
+        gc.collect()  # trainers and models hold each other in circles; the next stage needs their memory
         return result
 
 

@@ -39,7 +39,7 @@ def last_checkpoint(folder: Path) -> Path | None:
 def micro_batch(batch: int, tokens: int, machine: Machine) -> int:
     """Rows per forward pass: the largest divisor of the batch that this machine is given at once."""
     device = machine.torch_device()
-    limit = 4_096
+    limit = 1_024
     if device.type == "cuda":
         limit = micro_tokens(torch.cuda.get_device_properties(device).total_memory / GIB)
     return max(size for size in range(1, batch + 1) if batch % size == 0 and (size * tokens <= limit or size == 1))
