@@ -10,7 +10,7 @@ from typing import Any
 from transformers import PreTrainedTokenizerBase
 
 from korean_llm import console
-from korean_llm.artifact import write_json
+from korean_llm.artifact import PARTIAL, write_json
 from korean_llm.export import parity
 from korean_llm.export.gguf import check_convertible, write_gguf
 from korean_llm.export.llama_cpp import bindings
@@ -56,7 +56,7 @@ def run(settings: ExportSettings, inputs: dict[str, Path], out: Path, machine: M
             "rise": _rounded(parity.rises(reference, quantized)),
             "llama_cpp": checked,
         }
-    sizes = {path.name: _size(path) for path in sorted(out.iterdir())}
+    sizes = {path.name: _size(path) for path in sorted(out.iterdir()) if path.name != PARTIAL}
     if "safetensors" not in settings.formats:
         shutil.rmtree(model)
         del sizes[model.name]
