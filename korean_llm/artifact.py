@@ -62,6 +62,11 @@ class Manifest:
         files = sorted((file.path, file.sha256) for file in self.files if file.path != METRICS_FILE)
         return digest([self.schema, self.kind, self.settings, self.inputs, self.seed, files])
 
+    @property
+    def checksum(self) -> str:
+        """SHA-256 over everything, figures included, so that a damaged manifest is known as one."""
+        return digest(json.loads(json.dumps(asdict(self))))
+
 
 def digest(value: Any) -> str:
     """SHA-256 of a JSON value in canonical form."""
@@ -103,14 +108,16 @@ def load_manifest(folder: Path) -> Manifest | None:
         if value.pop("schema") != SCHEMA:
             raise KoreanLLMError(f"{path} was written by another version; run the stage again with --force.")
         value.pop("fingerprint", None)
+        checksum = value.pop("checksum")
         files = [File(**item) for item in value.pop("files")]
-        return Manifest(files=files, **value)
+        manifest = Manifest(files=files, **value)
+        if manifest.checksum != checksum:
+            raise ValueError("the checksum differs")
+        return manifest
     except FileNotFoundError:
         return None
-    except (ValueError, KeyError, TypeError, AttributeError):
-        raise KoreanLLMError(
-            f"{path} is damaged and cannot be read; run again with --only {folder.name} --force to rebuild it."
-        ) from None
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        raise KoreanLLMError(f"{path} is damaged; run again with --only {folder.name} --force to rebuild it.") from None
 
 
 def problems(folder: Path, manifest: Manifest, *, thorough: bool = True) -> list[str]:
@@ -201,7 +208,7 @@ def begin(folder: Path, identity: dict[str, Any], *, keep: str | None = None) ->
     except (FileNotFoundError, ValueError):
         same = False
     if partial.exists():
-        kept = {keep, METRICS_FILE} if same and keep and (partial / keep).exists() else set()
+        kept = {PARTIAL, keep, METRICS_FILE} if same and keep and (partial / keep).exists() else set()
         for path in partial.iterdir():
             if path.name in kept:
                 continue
@@ -216,5 +223,9 @@ def finish(folder: Path, manifest: Manifest) -> None:
     partial = partial_folder(folder)
     for file in manifest.files:
         _sync(partial / file.path)
-    write_json(partial / MANIFEST, {"fingerprint": manifest.fingerprint, **asdict(manifest)})
+    for path in [partial, *(path for path in partial.rglob("*") if path.is_dir())]:
+        _sync(path)
+    write_json(
+        partial / MANIFEST, {"fingerprint": manifest.fingerprint, "checksum": manifest.checksum, **asdict(manifest)}
+    )
     _take_place(partial, folder)

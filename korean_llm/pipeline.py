@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import errno
-import fcntl
 import gc
 import importlib
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,11 +15,9 @@ from korean_llm.corpus.card import load_card
 from korean_llm.errors import KoreanLLMError
 from korean_llm.machine import Machine
 from korean_llm.provenance import git_commit, versions
-from korean_llm.recipe import Recipe, Strict, load_recipe
-
-RECIPE_COPY = "recipe.yaml"
-_DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM}
-_DISK_WORDS = ("No space left on device", "File too large", "Disk quota exceeded", "os error 28", "os error 27")
+from korean_llm.recipe import Recipe, load_recipe
+from korean_llm.run_folder import RECIPE_COPY, disk_errors, opened
+from korean_llm.settings import Strict
 
 
 @dataclass(frozen=True)
@@ -203,8 +197,8 @@ class Run:
                 continue
             if selection.force:
                 action, reason = "run", "--force"
-            elif upstream & {name for names in stage.reads.values() for name in names}:
-                action, reason = "run", f"{sorted(upstream)[0]} runs before it"
+            elif before := [name for names in stage.reads.values() for name in names if name in upstream]:
+                action, reason = "run", f"{before[0]} runs before it"
             else:
                 action, reason = self.state(stage)
             if action == "run":
@@ -215,13 +209,13 @@ class Run:
     def execute(self, selection: Selection) -> list[Step]:
         """Run the selected stages in order; returns what was done. Raises KoreanLLMError."""
         selected = selection.names(self.names)
-        _open_run_folder(self.folder, self.recipe.name, self.text)
         done: list[Step] = []
-        with _lock(self.folder):
+        with opened(self.folder, self.recipe.name, self.text):
+            for stage in self.stages:
+                artifact.recover(self.folder / stage.name)
             for stage in self.stages:
                 if stage.name not in selected:
                     continue
-                artifact.recover(self.folder / stage.name)
                 action, reason = ("run", "--force") if selection.force else self.state(stage)
                 if action == "run":
                     console.note(f"{stage.name}: {stage.summary} ({reason})")
@@ -234,9 +228,10 @@ class Run:
     def _run_stage(self, stage: Stage) -> None:
         folder = self.folder / stage.name
         folders, fingerprints = self.inputs(stage)
+        self._check_inputs(stage, folders)
         identity = self.identity(stage, fingerprints)
         started, start = time.monotonic(), datetime.now(UTC).isoformat(timespec="seconds")
-        with _disk_errors(stage.name, self.folder):
+        with disk_errors(stage.name, self.folder):
             out = artifact.begin(folder, identity, keep="checkpoints" if stage.resumable else None)
             result = self._call(stage, folders, out)
             manifest = artifact.Manifest(
@@ -256,6 +251,16 @@ class Run:
             artifact.finish(folder, manifest)
         console.note(f"{stage.name}: done in {manifest.seconds:.0f} s")
 
+    def _check_inputs(self, stage: Stage, folders: dict[str, Path]) -> None:
+        """Nothing is built on a damaged artifact. Raises KoreanLLMError that names the damaged file."""
+        for role in stage.reads.keys() & folders.keys():
+            manifest = artifact.load_manifest(folders[role])
+            if manifest and (found := artifact.problems(folders[role], manifest, thorough=False)):
+                raise KoreanLLMError(
+                    f"stage {stage.name!r} reads a damaged artifact: {found[0]}; run again with"
+                    f" --from {folders[role].name} to rebuild it."
+                )
+
     def _call(self, stage: Stage, folders: dict[str, Path], out: Path) -> dict[str, Any]:
         """Import the stage's module and run it."""
         if stage.name == "retrieval" and self.recipe.retrieval and self.recipe.retrieval.encoder:
@@ -273,56 +278,6 @@ def _changed(new: Any, old: Any) -> str:
         return f" ({old} → {new})"
     keys = [key for key in sorted(new.keys() | old.keys()) if new.get(key) != old.get(key)]
     return f" ({', '.join(keys[:3])})"
-
-
-@contextmanager
-def _disk_errors(stage: str, folder: Path) -> Iterator[None]:
-    """Turn a full disk or a folder that cannot be written into one sentence; what stood before stays."""
-    try:
-        yield
-    except KoreanLLMError:
-        raise
-    except Exception as error:
-        disk = isinstance(error, OSError) and error.errno in _DISK_ERRORS
-        if not disk and not any(word in str(error) for word in _DISK_WORDS):
-            raise
-        raise KoreanLLMError(
-            f"stage {stage!r} could not write to {folder}: {error}; free some space or choose another folder with"
-            " --out, then run the same command again (finished stages are kept)."
-        ) from error
-
-
-@contextmanager
-def _lock(folder: Path) -> Iterator[None]:
-    """One run at a time in a folder; the lock goes with the process, also when it is killed."""
-    with (folder / ".lock").open("w", encoding="utf-8") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise KoreanLLMError(f"another korean-llm run is working in {folder}; wait for it or use --out.") from None
-        yield
-
-
-def _open_run_folder(folder: Path, name: str, text: str) -> None:
-    """Create the run folder, or check that it is this recipe's; keep the recipe in it, word for word."""
-    copy = folder / RECIPE_COPY
-    if copy.exists():
-        other = load_recipe(copy).name
-        if other != name:
-            raise KoreanLLMError(
-                f"{folder} holds a run of the recipe {other!r}, not of {name!r}; choose another folder with --out."
-            )
-    elif folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise KoreanLLMError(f"{folder} exists and is not a run of korean-llm; choose another folder with --out.")
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        aside = folder / f"{RECIPE_COPY}.new"
-        aside.write_text(text, encoding="utf-8")
-        aside.replace(copy)
-    except OSError as error:
-        raise KoreanLLMError(
-            f"the run folder {folder} cannot be written ({error.strerror}); choose another one with --out."
-        ) from None
 
 
 def open_run(recipe_path: Path, out: Path | None, machine: Machine) -> Run:

@@ -1,16 +1,14 @@
-"""The recipe language: strict typed models, every error of a file reported at once with its path and nearest key."""
+"""The recipe language: what a run learns from, what it trains, what it publishes, in one strict file."""
 
 from __future__ import annotations
 
-import difflib
 import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
-from korean_llm.errors import KoreanLLMError
+from korean_llm.settings import Strict, parse, read_yaml
 
 _UNITS = {"": 1, "K": 10**3, "M": 10**6, "B": 10**9}
 
@@ -28,12 +26,6 @@ def parse_count(value: Any) -> Any:
 Count = Annotated[int, BeforeValidator(parse_count), Field(ge=1)]
 Ratio = Annotated[float, Field(ge=0, le=1)]
 Shares = Annotated[dict[str, Annotated[float, Field(gt=0)]], Field(min_length=1)]
-
-
-class Strict(BaseModel):
-    """Base of every section: unknown keys are errors, values are frozen, no silent conversion of text to numbers."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
 class WheelFile(Strict):
@@ -226,7 +218,7 @@ class EvaluationSettings(Strict):
     """The report: self-contained HTML and the same as JSON."""
 
     holdout_bytes: Count = Field(default=200_000, description="Bytes of hold-out text per language to score.")
-    sample_prompts: list[str] = []
+    sample_prompts: list[str] = Field(default=[], description="Prompts continued by every model of the run.")
     sample_sentences: list[str] = Field(default=[], description="Sentences whose token boundaries are drawn.")
 
 
@@ -235,7 +227,7 @@ class Recipe(Strict):
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9._-]*$", description="Name of the run and of its folder.")
     base: ModelSource
-    seed: int = Field(default=17, ge=0)
+    seed: int = Field(default=17, ge=0, lt=2**32, description="Seed of every random choice; NumPy takes 32 bits.")
     corpus: CorpusSettings | None = None
     vocabulary: VocabularySettings | None = None
     pretraining: PretrainingSettings | None = None
@@ -244,110 +236,38 @@ class Recipe(Strict):
     retrieval: RetrievalSettings | None = None
     evaluation: EvaluationSettings | None = None
 
-    @model_validator(mode="after")
-    def _sections_fit(self) -> Recipe:
-        for name in ("vocabulary", "pretraining"):
-            if getattr(self, name) is not None and self.corpus is None:
-                raise ValueError(f"expected a section 'corpus': {name} learns from it")
-        new = sorted(self.pretraining.groups & {"new_input_rows", "new_output_rows"}) if self.pretraining else []
-        if new and self.vocabulary is None:
-            raise ValueError(f"expected a section 'vocabulary': pretraining.phases train {', '.join(new)}")
-        return self
+
+SECTIONS = ("corpus", "vocabulary", "pretraining", "instruction", "export", "retrieval", "evaluation")
 
 
-class _Loader(yaml.SafeLoader):
-    """SafeLoader that refuses duplicate keys and reads 4e-5 as a number, as YAML 1.2 does."""
+def misfits(value: Any) -> list[str]:
+    """What does not fit between the sections of a recipe, one line each.
 
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
-        repeated = sorted({str(key) for key in keys if keys.count(key) > 1})
-        if repeated:
-            line = node.start_mark.line + 1
-            raise KoreanLLMError(f"key {repeated[0]!r} stands twice in the block that begins on line {line}.")
-        return super().construct_mapping(node, deep)
-
-
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float",
-    re.compile(r"^[-+]?[0-9][0-9_]*(?:\.[0-9_]*)?[eE][-+]?[0-9]+$"),
-    list("-+0123456789"),
-)
-
-
-def read_yaml(path: Path) -> Any:
-    """Parse a YAML file. Raises KoreanLLMError where it is missing, not UTF-8, or not YAML."""
-    try:
-        return yaml.load(path.read_text(encoding="utf-8"), _Loader)
-    except FileNotFoundError:
-        near = ", ".join(sorted(p.name for p in path.parent.glob("*.y*ml"))) if path.parent.is_dir() else ""
-        raise KoreanLLMError(f"{path} does not exist; here is: {near or 'no YAML file'}.") from None
-    except IsADirectoryError:
-        raise KoreanLLMError(f"{path} is a folder; expected a YAML file.") from None
-    except UnicodeDecodeError as error:
-        raise KoreanLLMError(f"{path} is not UTF-8 (byte {error.start}); save it as UTF-8.") from None
-    except yaml.YAMLError as error:
-        raise KoreanLLMError(f"{path} is not valid YAML: {' '.join(str(error).split())}.") from None
-    except KoreanLLMError as error:
-        raise KoreanLLMError(f"{path}: {error}") from None
-
-
-def _keys_at(model: type[BaseModel], location: tuple[int | str, ...]) -> list[str]:
-    """Field names of the section that holds `location`, by walking the JSON schema."""
-    schema = model.model_json_schema()
-    node: Any = schema
-    for part in location[:-1]:
-        node = _resolve(node, schema)
-        node = node.get("items", {}) if isinstance(part, int) else node.get("properties", {}).get(str(part), {})
-    return list(_resolve(node, schema).get("properties", {}))
-
-
-def _resolve(node: Any, schema: Any) -> Any:
-    """Follow $ref and the object arm of a union."""
-    if "$ref" in node:
-        return _resolve(schema["$defs"][node["$ref"].rsplit("/", 1)[-1]], schema)
-    for key in ("anyOf", "allOf", "oneOf"):
-        for arm in node.get(key, []):
-            resolved = _resolve(arm, schema)
-            if "properties" in resolved or "items" in resolved:
-                return resolved
-    return node
-
-
-def describe_errors(model: type[BaseModel], error: ValidationError) -> list[str]:
-    """One line per error: path, offending value, what was expected, nearest key."""
-    lines = []
-    for item in error.errors():
-        path = ".".join(str(part) for part in item["loc"])
-        if item["type"] == "extra_forbidden":
-            known = _keys_at(model, item["loc"])
-            near = difflib.get_close_matches(str(item["loc"][-1]), known, n=1, cutoff=0.5)
-            hint = f"did you mean {near[0]!r}?" if near else f"known keys: {', '.join(known)}"
-            lines.append(f"{path}: unknown key; {hint}")
-        elif item["type"] == "missing":
-            lines.append(f"{path}: missing; this key is required")
-        else:
-            message = item["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
-            expected = message if message.startswith("expected") else f"expected {message}"
-            value = "" if isinstance(item["input"], dict) else f"{item['input']!r} is not accepted; "
-            lines.append(f"{path or 'recipe'}: {value}{expected}")
+    It looks at the file as written, not at the validated recipe: so it is reported beside errors inside sections.
+    """
+    if not isinstance(value, dict):
+        return []
+    present = {name for name in SECTIONS if value.get(name) is not None}
+    empty = [name for name in SECTIONS if name in value and name not in present]
+    lines = [f"{name}: empty; write `{name}: {{}}` for its defaults, or take the key out" for name in empty]
+    if "corpus" not in present:
+        learners = [name for name in ("vocabulary", "pretraining") if name in present]
+        lines += [f"{name}: expected a section 'corpus' as well: {name} learns from it" for name in learners]
+    new = sorted(_groups_as_written(value) & {"new_input_rows", "new_output_rows"})
+    if new and "vocabulary" not in present:
+        lines.append(f"pretraining.phases: expected a section 'vocabulary' as well: the phases train {', '.join(new)}")
     return lines
 
 
-def parse(model: type[Strict], value: Any, origin: str) -> Any:
-    """Validate value as model. Raises KoreanLLMError that lists every error of the file at once."""
-    if not isinstance(value, dict):
-        raise KoreanLLMError(
-            f"{origin}: expected a mapping of keys ({', '.join(model.model_fields)}), found {type(value).__name__}."
-        )
+def _groups_as_written(value: dict[Any, Any]) -> set[str]:
     try:
-        return model.model_validate(value)
-    except ValidationError as error:
-        lines = describe_errors(model, error)
-        count = f"{len(lines)} error{'s' if len(lines) > 1 else ''}"
-        raise KoreanLLMError(f"{origin}: {count}\n" + "\n".join(f"  {line}" for line in lines)) from None
+        return {group for phase in value["pretraining"]["phases"] for group in phase["train"]}
+    except (KeyError, TypeError):
+        return set()
 
 
 def load_recipe(path: Path) -> Recipe:
     """Read and validate a recipe. Raises KoreanLLMError naming every error of the file."""
-    recipe: Recipe = parse(Recipe, read_yaml(path), str(path))
+    value = read_yaml(path)
+    recipe: Recipe = parse(Recipe, value, str(path), misfits(value))
     return recipe

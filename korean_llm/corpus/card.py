@@ -11,7 +11,7 @@ from pydantic import Field, model_validator
 
 from korean_llm.artifact import digest, hash_file
 from korean_llm.errors import KoreanLLMError
-from korean_llm.recipe import Strict, parse, read_yaml
+from korean_llm.settings import Strict, parse, read_yaml
 
 CARD = "card.yaml"
 DATA_SUFFIXES = (".jsonl", ".jsonl.gz", ".json.gz", ".txt", ".txt.gz", ".md", ".parquet")
