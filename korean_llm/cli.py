@@ -26,6 +26,8 @@ app = typer.Typer(
     "Start with `korean-llm run recipes/quickstart.yaml`, then `korean-llm demo runs/quickstart`.",
 )
 
+_INTERRUPTED = 130
+
 RecipePath = Annotated[
     Path, typer.Argument(metavar="RECIPE", help="Recipe file, for instance recipes/quickstart.yaml.")
 ]
@@ -80,8 +82,10 @@ def run(
     Examples: `korean-llm run recipes/quickstart.yaml`, `korean-llm run recipes/quickstart.yaml --from vocabulary`
     """
     from korean_llm.pipeline import Selection, open_run
+    from korean_llm.preflight import check_corpora
 
     opened = open_run(recipe, out, Machine(device, workers, origin))
+    check_corpora(opened.recipe)
     selection = Selection(start, until, only, force)
     if dry_run:
         rows = [(step.stage.name, step.action, step.reason) for step in opened.plan(selection)]
@@ -106,9 +110,10 @@ def show(folder: RunFolder, as_json: JsonOption = False) -> None:
         print_run(folder, found)
     broken = [line for item in found for line in item.problems]
     if broken:
+        first = next(item.stage for item in found if item.problems)
         raise KoreanLLMError(
-            f"{len(broken)} problem{'s' if len(broken) > 1 else ''} in {folder}: {'; '.join(broken[:5])};"
-            " run its recipe again to rebuild what is damaged."
+            f"{len(broken)} problem{'s' if len(broken) > 1 else ''} in {folder}: {'; '.join(broken[:5])}; rebuild with"
+            f" `korean-llm run {folder}/recipe.yaml --out {folder} --only {first} --force`, then without --only."
         )
 
 
@@ -229,9 +234,10 @@ def main() -> None:
     except KoreanLLMError as error:
         sys.stderr.write(f"korean-llm: {error}\n")
         sys.exit(2)
-    except KeyboardInterrupt:
-        sys.stderr.write("korean-llm: interrupted; the same command goes on where it stopped.\n")
-        sys.exit(130)
+    except SystemExit as end:
+        if end.code == _INTERRUPTED:  # typer has turned Ctrl-C into this
+            sys.stderr.write("korean-llm: interrupted; the same command goes on where it stopped.\n")
+        raise
 
 
 if __name__ == "__main__":

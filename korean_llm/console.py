@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -82,18 +83,25 @@ def print_table(title: str, columns: list[str], rows: Iterable[Iterable[Any]]) -
 
 
 def log_metrics(folder: Path, **values: Any) -> None:
-    """Append one line to folder/metrics.jsonl, with the time in seconds since the epoch as `time_s`."""
-    with (folder / METRICS_FILE).open("a", encoding="utf-8") as file:
-        file.write(json.dumps({"time_s": round(time.time(), 3), **values}, ensure_ascii=False) + "\n")
+    """Append one line to folder/metrics.jsonl, with the time in seconds since the epoch as `time_s`.
+
+    A last line that a full disk or a kill tore is ended first, so that it takes no other line with it.
+    """
+    line = json.dumps({"time_s": round(time.time(), 3), **values}, ensure_ascii=False) + "\n"
+    with (folder / METRICS_FILE).open("ab+") as file:
+        if file.tell():
+            file.seek(-1, os.SEEK_END)
+            line = line if file.read(1) == b"\n" else "\n" + line
+        file.write(line.encode())
 
 
 def read_metrics(folder: Path) -> list[dict[str, Any]]:
-    """The lines of folder/metrics.jsonl, an empty list where there is none; a torn last line is left out."""
+    """The lines of folder/metrics.jsonl, an empty list where there is none; a torn line is left out."""
     path = folder / METRICS_FILE
     if not path.exists():
         return []
     rows = []
-    for line in path.read_text(encoding="utf-8").splitlines():
+    for line in path.read_text(encoding="utf-8", errors="replace").split("\n"):
         try:
             rows.append(json.loads(line))
         except json.JSONDecodeError:

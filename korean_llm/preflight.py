@@ -57,7 +57,8 @@ def check_corpora(recipe: Recipe) -> None:
             except KoreanLLMError as error:
                 problems.append(f"{section}: {error}")
     if problems:
-        raise KoreanLLMError(f"recipe {recipe.name}: {len(problems)} errors\n" + "\n".join(f"  {p}" for p in problems))
+        count = f"{len(problems)} error{'s' if len(problems) > 1 else ''}"
+        raise KoreanLLMError(f"recipe {recipe.name}: {count}\n" + "\n".join(f"  {line}" for line in problems))
 
 
 def _pretraining(recipe: Recipe) -> dict[str, Any] | None:

@@ -95,8 +95,10 @@ def _download_wheel(wheel: WheelFile, folder: Path) -> Path:
         )
     found = sorted(folder.glob("*.whl"))
     if result.returncode or not found:
-        last = [line for line in result.stderr.splitlines() if line.startswith("ERROR")]
-        why = last[-1].removeprefix("ERROR: ") if last else f"pip exited with {result.returncode}"
+        lines = [line for line in result.stderr.splitlines() if line.strip()] or [
+            f"pip exited with {result.returncode}"
+        ]
+        why = next((line for line in reversed(lines) if line.startswith("ERROR")), lines[-1]).removeprefix("ERROR: ")
         raise KoreanLLMError(
             f"{wheel.package}=={wheel.version} could not be fetched ({why}); on a machine that reaches a PyPI index run"
             f" `python -m {' '.join(command)}`, and give pip its folder here with PIP_FIND_LINKS=FOLDER."

