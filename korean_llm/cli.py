@@ -156,7 +156,9 @@ def search(
 def ask(
     folder: RunFolder,
     question: Annotated[str, typer.Argument(help="A question, in Korean.")],
-    mode: Annotated[str, typer.Option("--mode", help="extractive or generative.")] = "extractive",
+    mode: Annotated[
+        str, typer.Option("--mode", help="extractive, generative, or auto: what the run's model is good for.")
+    ] = "auto",
     endpoint: Annotated[
         str | None, typer.Option("--endpoint", help="OpenAI-compatible base URL for the generative mode.")
     ] = None,
@@ -177,7 +179,9 @@ def ask(
     for piece in answerer.stream(question):
         sys.stdout.write(piece.text)
         sys.stdout.flush()
-    sys.stdout.write("\n")
+        if piece.answer:
+            sys.stdout.write("\n" + "".join(f"    {line}\n" for line in piece.answer.source_lines))
+            console.note(piece.answer.notice)
 
 
 @app.command()

@@ -67,6 +67,14 @@ class Answer:
         """The answer with its marks, as plain text."""
         return "".join(piece.text for piece in self.pieces)
 
+    @property
+    def source_lines(self) -> list[str]:
+        """One line per citation, or per offered passage where there is none: number, title, document and span."""
+        return [
+            f"[{place.number}] {place.title} — {place.document_id} {place.start}–{place.end}"
+            for place in self.citations or self.nearest
+        ]
+
     def as_dict(self) -> dict[str, Any]:
         """The answer as JSON values."""
         return {

@@ -16,8 +16,6 @@ MARGIN = 2.0
 
 NUM_NEAREST = 3
 NOT_FOUND = "물으신 내용을 이 문서들에서 찾지 못했습니다."
-NOTHING_NEAR = "비슷한 내용을 다룬 문서도 없습니다."
-NEAR = "그나마 가까운 문서는 다음과 같습니다."
 
 
 class ExtractiveAnswerer(Answerer):
@@ -97,7 +95,7 @@ def _spoken(citation: Citation, *, first: bool) -> Iterator[Piece]:
 def not_found(index: Index, evidence: Evidence, mode: Mode, notice: str) -> Iterator[Piece]:
     """The honest answer where the documents are about something else, with the nearest ones offered."""
     nearest = nearest_documents(index, evidence.hits, NUM_NEAREST)
-    text = Piece(f"{NOT_FOUND} {NEAR if nearest else NOTHING_NEAR}")
+    text = Piece(NOT_FOUND)
     yield text
     answer = Answer(
         question=evidence.question,

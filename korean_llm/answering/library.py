@@ -37,7 +37,7 @@ class Library:
         self, run_folder: Path, machine: Machine, endpoint: str | None = None, model: str | None = None
     ) -> None:
         """Raises KoreanLLMError where the folder is no run, or the run has no index."""
-        find_run(run_folder)
+        self._run = find_run(run_folder)
         self.folder, self.machine, self.endpoint, self.model = run_folder, machine, endpoint, model
         self.place = find_model(run_folder)
         self._index_folder = _index_folder(run_folder)
@@ -49,6 +49,11 @@ class Library:
         """The search index."""
         with console.working("opening the search index"):
             return Index.open(self._index_folder, self.machine)
+
+    @property
+    def name(self) -> str:
+        """The run's name."""
+        return self._run.recipe.name
 
     @property
     def default_mode(self) -> Mode:
@@ -72,6 +77,10 @@ class Library:
                 f"매개변수 {korean_count(size)} 개인 작은 모델이 지은 글이라 믿을 수 없습니다. 시험 삼아 보기만 하세요."
             )
         return "언어 모델이 쓴 글이라 사실과 다를 수 있습니다. 번호를 눌러 근거를 확인하세요."
+
+    def ready(self, mode: Mode) -> bool:
+        """Whether the mode's model is open already."""
+        return mode in self._answerers
 
     def answerer(self, mode: Mode) -> Answerer:
         """The answerer of a mode. Raises KoreanLLMError where its model is missing or out of reach."""

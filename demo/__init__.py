@@ -1,0 +1,1 @@
+"""The Gradio demo: layout only. What it shows comes from korean_llm.answering."""
