@@ -16,11 +16,10 @@ _DIGITS = re.compile(r"[0-9]{33,}")
 
 @dataclass(frozen=True)
 class Morpheme:
-    """A morpheme: its form, its Sejong tag (irregular marks cut off), and the number of its eojeol in the text."""
+    """A morpheme: its form and its Sejong tag (irregular marks cut off)."""
 
     form: str
     tag: str
-    eojeol: int
 
 
 @lru_cache(maxsize=1)
@@ -41,7 +40,7 @@ def guarded(text: str) -> str:
 def analyse(texts: Iterable[str]) -> Iterator[list[Morpheme]]:
     """The morphemes of each text, in order; many texts are analysed on all cores."""
     for tokens in _kiwi().tokenize([guarded(text) for text in texts]):
-        yield [Morpheme(token.form, token.tag.split("-")[0], token.word_position) for token in tokens]
+        yield [Morpheme(token.form, token.tag.split("-")[0]) for token in tokens]
 
 
 def sentences(text: str) -> list[tuple[int, int]]:

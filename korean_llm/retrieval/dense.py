@@ -14,6 +14,7 @@ import numpy as np
 from sentence_transformers import SentenceTransformer
 
 from korean_llm import console
+from korean_llm.errors import KoreanLLMError
 from korean_llm.machine import Machine
 
 VECTORS = "vectors.faiss"
@@ -66,8 +67,21 @@ class Dense:
         return scores
 
 
+def check_encoder(folder: Path) -> None:
+    """Raises KoreanLLMError where a folder is no sentence-transformers model."""
+    if not (folder / "modules.json").is_file():
+        raise KoreanLLMError(
+            f"the encoder folder {folder} holds no modules.json; give a folder saved by sentence-transformers,"
+            " or no encoder to search by words only."
+        )
+
+
 def load_encoder(folder: Path, machine: Machine) -> SentenceTransformer:
-    """Open a sentence-transformers folder; local files and safetensors only, no remote code."""
+    """Open a sentence-transformers folder; local files and safetensors only, no remote code.
+
+    Raises KoreanLLMError where it is none.
+    """
+    check_encoder(folder)
     return SentenceTransformer(
         str(folder),
         device=str(machine.torch_device()),

@@ -15,17 +15,13 @@ FLOOR = -3.0
 def z_scores(scores_N: np.ndarray, top: int = TOP) -> np.ndarray:
     """(score − mean) / standard deviation over the best `top` scores; FLOOR below them and at the least.
 
-    scores_N: (N,) raw scores. Returns (N,).
+    Passages that tie with the last of the best count as best, so that equal scores stay equal: most of a lexical
+    arm's scores are 0. scores_N: (N,) raw scores. Returns (N,).
     """
-    count = min(top, len(scores_N))
-    best = np.argpartition(-scores_N, count - 1)[:count]
-    mean, spread = scores_N[best].mean(), scores_N[best].std()
-    found = np.full(len(scores_N), FLOOR)
-    if spread > 0:
-        found[best] = np.maximum((scores_N[best] - mean) / spread, FLOOR)
-    else:
-        found[best] = 0.0
-    return found
+    best = np.sort(scores_N)[-top:]
+    mean, spread = best.mean(), best.std()
+    z_N = (scores_N - mean) / spread if spread > 1e-9 else np.zeros(len(scores_N))
+    return np.where(scores_N >= best[0], np.maximum(z_N, FLOOR), FLOOR)
 
 
 def fuse(lexical_N: np.ndarray, dense_N: np.ndarray | None, dense_weight: float) -> np.ndarray:

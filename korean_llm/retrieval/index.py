@@ -10,13 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from safetensors import SafetensorError
 
 from korean_llm import console, kiwi
 from korean_llm.artifact import write_json
 from korean_llm.errors import KoreanLLMError
 from korean_llm.machine import Machine
 from korean_llm.retrieval.analyzer import RULES_VERSION
-from korean_llm.retrieval.dense import Dense
+from korean_llm.retrieval.dense import ENCODER, VECTORS, Dense, check_encoder
 from korean_llm.retrieval.fuse import fuse
 from korean_llm.retrieval.lexical import Analyzer, Lexical
 from korean_llm.retrieval.passages import Passage, passages
@@ -25,6 +26,9 @@ SETTINGS = "index.json"
 DOCUMENTS = "documents.jsonl"
 PASSAGES = "passages.npy"
 MAX_QUESTION_CHARS = 10_000
+_REBUILD = "build it again with `korean-llm run RECIPE --only retrieval --force`."
+_FILES = {DOCUMENTS, PASSAGES, "morphemes", "bigrams", VECTORS, ENCODER, "partial.json"}
+"""What an index that was not finished may have left in its folder."""
 
 
 @dataclass(frozen=True)
@@ -84,10 +88,13 @@ class Index:
         """Index documents ({"id", "title", "text"}, title optional) into a folder.
 
         encoder: a sentence-transformers folder; without one the search is lexical only. Raises KoreanLLMError
-        where there is no document, an id is missing or stands twice, or the folder holds something else.
+        where there is no document, an id is missing or stands twice, the encoder is none, or the folder holds
+        something else.
         """
         folder, options, machine = Path(folder), options or Options(), machine or Machine()
         _check_folder(folder)
+        if encoder is not None:
+            check_encoder(Path(encoder))
         read = _read_documents(documents)
         spans = [
             span
@@ -98,6 +105,7 @@ class Index:
         if not spans:
             raise KoreanLLMError(f"none of the {len(read)} documents holds any text; there is nothing to index.")
         folder.mkdir(parents=True, exist_ok=True)
+        (folder / SETTINGS).unlink(missing_ok=True)  # written last: without it, there is no index to open
         lexical = Lexical.build(texts, options.analyzer)
         dense = None
         if encoder is not None:
@@ -119,29 +127,39 @@ class Index:
 
     @classmethod
     def open(cls, folder: str | Path, machine: Machine | None = None) -> Index:
-        """Open an index folder. Raises KoreanLLMError where there is none, or it was made by other rules."""
+        """Open an index folder.
+
+        Raises KoreanLLMError where there is none, it is damaged, or it was made by another Kiwi or other rules.
+        """
         folder = Path(folder)
-        try:
-            settings = json.loads((folder / SETTINGS).read_text(encoding="utf-8"))
-        except FileNotFoundError:
+        if not (folder / SETTINGS).is_file():
             raise KoreanLLMError(
                 f"{folder} holds no search index; make one with Index.build or a run's retrieval stage."
-            ) from None
+            )
+        try:
+            return cls._open(folder, machine or Machine())
+        except (OSError, ValueError, KeyError, TypeError, EOFError, RuntimeError, SafetensorError) as error:
+            reason = " ".join(str(error).split())[:200]
+            raise KoreanLLMError(f"the index {folder} cannot be opened: {reason}; {_REBUILD}") from None
+
+    @classmethod
+    def _open(cls, folder: Path, machine: Machine) -> Index:
+        settings = json.loads((folder / SETTINGS).read_text(encoding="utf-8"))
         made_with = (settings.pop("kiwipiepy"), settings.pop("rules"))
         here = (kiwi.version(), RULES_VERSION)
         if made_with != here:
             raise KoreanLLMError(
                 f"the index {folder} was made with kiwipiepy {made_with[0]} and rules {made_with[1]}, here are"
-                f" {here[0]} and {here[1]}; build it again with `korean-llm run RECIPE --only retrieval --force`."
+                f" {here[0]} and {here[1]}; {_REBUILD}"
             )
         has_dense = settings.pop("dense")
         options = Options(**settings)
-        lines = (folder / DOCUMENTS).read_text(encoding="utf-8").splitlines()
-        documents = [Document(**json.loads(line)) for line in lines]
+        with (folder / DOCUMENTS).open(encoding="utf-8") as file:  # by line feeds only: text may hold U+2028
+            documents = [Document(**json.loads(line)) for line in file]
         spans = [Passage(*map(int, row)) for row in np.load(folder / PASSAGES)]
         lexical = Lexical.open(folder, options.analyzer)
         prefixes = options.query_prefix, options.passage_prefix
-        dense = Dense.open(folder, *prefixes, machine or Machine()) if has_dense else None
+        dense = Dense.open(folder, *prefixes, machine) if has_dense else None
         return cls(documents, spans, lexical, dense, options)
 
     def search(self, question: str, k: int = 10) -> list[Hit]:
@@ -188,6 +206,8 @@ def best(scores_N: np.ndarray, k: int) -> list[int]:
 def checked_question(question: str) -> str:
     """The question in NFC without outer space. Raises KoreanLLMError where it is empty or too long."""
     question = unicodedata.normalize("NFC", question).strip()
+    if not _is_unicode(question):
+        raise KoreanLLMError("the question holds half a surrogate pair, which is no text; type it again.")
     if not question:
         raise KoreanLLMError("the question is empty; type what you are looking for.")
     if len(question) > MAX_QUESTION_CHARS:
@@ -197,11 +217,21 @@ def checked_question(question: str) -> str:
     return question
 
 
+def _is_unicode(text: str) -> bool:
+    """False for text with lone surrogates, which can be neither analysed nor written."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def _check_folder(folder: Path) -> None:
-    if folder.exists() and any(folder.iterdir()) and not (folder / SETTINGS).exists():
-        names = {path.name for path in folder.iterdir()}
-        if names - {"partial.json"}:
-            raise KoreanLLMError(f"{folder} exists and holds no index; choose an empty folder.")
+    if folder.exists() and not folder.is_dir():
+        raise KoreanLLMError(f"{folder} is a file; give a folder to write the index into.")
+    names = {path.name for path in folder.iterdir()} if folder.exists() else set()
+    if SETTINGS not in names and names - _FILES:
+        raise KoreanLLMError(f"{folder} exists and holds no index; choose an empty folder.")
 
 
 def _read_documents(documents: Iterable[dict[str, Any]]) -> list[Document]:
@@ -215,6 +245,8 @@ def _read_documents(documents: Iterable[dict[str, Any]]) -> list[Document]:
             raise KoreanLLMError(f"document {number}: the id {row['id']!r} stands twice; ids must be different.")
         seen.add(row["id"])
         text, title = (unicodedata.normalize("NFC", row.get(field) or "") for field in ("text", "title"))
+        if not (_is_unicode(text) and _is_unicode(title)):
+            raise KoreanLLMError(f"document {row['id']!r} holds half a surrogate pair, which is no text; mend it.")
         read.append(Document(row["id"], title, text))
     if not read:
         raise KoreanLLMError("there is no document to index; give at least one.")

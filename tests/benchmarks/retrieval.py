@@ -1,8 +1,8 @@
 """Retrieval quality side by side, on the Korean sets that lie in ../shared/data/retrieval.
 
-    python tests/benchmarks/retrieval.py [ENCODER_FOLDER]
+    python tests/benchmarks/retrieval.py [ENCODER_FOLDER [INDEX_FOLDER]]
 
-Every arm searches the same passages; a system is one line, one column per set, R@1 / nDCG@10.
+Every arm searches the same passages and is scored by documents. With INDEX_FOLDER the indexes are kept and used again.
 """
 
 from __future__ import annotations
@@ -77,10 +77,14 @@ def main() -> None:
         print(f"skipped: {DATA} is not there")
         return
     encoder = Path(sys.argv[1]) if len(sys.argv) > 1 else None
+    kept = Path(sys.argv[2]) if len(sys.argv) > 2 else None
     for name in ("parakqc", "legal"):
         documents, questions = load(name)
         with tempfile.TemporaryDirectory() as folder:
-            index = Index.build(documents, folder, encoder=encoder, options=Options())
+            place = (kept or Path(folder)) / name
+            if not (place / "index.json").exists():
+                Index.build(documents, place, encoder=encoder, options=Options())
+            index = Index.open(place)
             texts = [
                 f"{index.documents[p.document].title}\n{index.documents[p.document].text[p.start : p.end]}"
                 for p in index.passages

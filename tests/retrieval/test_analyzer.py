@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from korean_llm import kiwi
-from korean_llm.retrieval.analyzer import bigram_terms, morpheme_terms
+from korean_llm.retrieval.analyzer import _eojeol_terms, bigram_terms, morpheme_terms
 
 
 def terms(text: str) -> list[str]:
@@ -31,6 +31,13 @@ def test_case_and_decomposed_hangul_make_no_difference() -> None:
     assert terms(text) == terms(text.lower()) == terms(unicodedata.normalize("NFD", text))
 
 
+def test_a_word_has_the_same_terms_wherever_it_stands_and_however_often_it_is_asked() -> None:
+    text = "나는 지방자치단체장이 빌린 책을 보았다."
+    alone = [term for eojeol in text.split() for term in terms(eojeol)]
+    first = [term for eojeol in text.split() for term in _eojeol_terms(next(kiwi.analyse([eojeol])))]
+    assert terms(text) == terms(text) == alone == first
+
+
 def test_bigrams_stay_within_words() -> None:
     assert bigram_terms("나는 간다!") == ["나는", "간다"]
     assert bigram_terms("도서관 책") == ["도서", "서관", "책"]
@@ -40,3 +47,4 @@ def test_bigrams_stay_within_words() -> None:
 def test_endless_runs_are_cut_and_nothing_breaks(text: str) -> None:
     assert len(kiwi.guarded(text)) <= 100
     assert len(terms(text)) <= 60
+    assert len(bigram_terms(text)) <= 100

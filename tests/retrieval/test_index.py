@@ -91,6 +91,14 @@ def test_passages_outside_the_top_get_the_floor() -> None:
     assert (z_scores(np.ones(5)) == 0).all()
 
 
+def test_equal_scores_stay_equal() -> None:
+    scores = np.zeros(300)
+    scores[150] = 7.0
+    found = z_scores(scores, top=100)
+    assert len(set(found[scores == 0])) == 1
+    assert found[150] > found[0] > FLOOR
+
+
 def test_another_version_is_refused_with_the_command(tmp_path: Path) -> None:
     Index.build(DOCUMENTS, tmp_path)
     settings = json.loads((tmp_path / "index.json").read_text(encoding="utf-8"))
@@ -107,6 +115,7 @@ def test_another_version_is_refused_with_the_command(tmp_path: Path) -> None:
         ([{"id": "a", "text": "글"}, {"id": "a", "text": "글"}], "'a' stands twice"),
         ([{"id": "a"}], "expected text in 'text'"),
         ([{"id": 3, "text": "글"}], "expected text in 'id'"),
+        ([{"id": "a", "text": "글\ud800"}], "'a' holds half a surrogate pair"),
     ],
 )
 def test_bad_documents_are_named(tmp_path: Path, documents: list[dict], message: str) -> None:
@@ -114,7 +123,9 @@ def test_bad_documents_are_named(tmp_path: Path, documents: list[dict], message:
         Index.build(documents, tmp_path / "index")
 
 
-@pytest.mark.parametrize(("question", "message"), [("  ", "empty"), ("가" * 100_000, "100,000 characters")])
+@pytest.mark.parametrize(
+    ("question", "message"), [("  ", "empty"), ("가" * 100_000, "100,000 characters"), ("글\ud800", "surrogate")]
+)
 def test_bad_questions_are_refused(lexical_index: Index, question: str, message: str) -> None:
     with pytest.raises(KoreanLLMError, match=message):
         lexical_index.search(question)
@@ -125,12 +136,49 @@ def test_a_question_that_matches_nothing_still_answers(lexical_index: Index, que
     assert len(lexical_index.search(question, k=2)) == 2
 
 
+def test_separators_inside_a_text_survive(tmp_path: Path) -> None:
+    text = '첫째 줄\u2028둘째 줄\x85셋째 줄\x0c넷째 줄\r\n다섯째 "줄"'
+    Index.build([{"id": "a", "text": text}], tmp_path)
+    assert Index.open(tmp_path).documents[0].text == text
+
+
+@pytest.mark.parametrize(
+    "name", ["index.json", "documents.jsonl", "passages.npy", "vectors.faiss", "encoder/model.safetensors"]
+)
+def test_a_damaged_file_is_one_sentence(encoder: Path, tmp_path: Path, name: str) -> None:
+    Index.build(DOCUMENTS, tmp_path, encoder=encoder)
+    (tmp_path / name).write_bytes((tmp_path / name).read_bytes()[:40])
+    with pytest.raises(KoreanLLMError, match=r"cannot be opened.*--only retrieval --force"):
+        Index.open(tmp_path)
+
+
+def test_an_interrupted_build_is_no_index_and_can_be_repeated(tmp_path: Path) -> None:
+    Index.build(DOCUMENTS, tmp_path)
+    (tmp_path / "documents.jsonl").unlink()
+    (tmp_path / "documents.jsonl").mkdir()  # so that the build dies before its end
+    with pytest.raises(IsADirectoryError):
+        Index.build(DOCUMENTS[:1], tmp_path)
+    with pytest.raises(KoreanLLMError, match="holds no search index"):
+        Index.open(tmp_path)
+    (tmp_path / "documents.jsonl").rmdir()
+    Index.build(DOCUMENTS[:2], tmp_path)
+    assert len(Index.open(tmp_path).documents) == 2
+
+
+def test_an_encoder_that_is_none_is_refused_first(tmp_path: Path) -> None:
+    with pytest.raises(KoreanLLMError, match=r"holds no modules\.json"):
+        Index.build(DOCUMENTS, tmp_path / "index", encoder=tmp_path)
+    assert not (tmp_path / "index").exists()
+
+
 def test_no_index_is_said_plainly(tmp_path: Path) -> None:
     with pytest.raises(KoreanLLMError, match="holds no search index"):
         Index.open(tmp_path)
     (tmp_path / "letter.txt").write_text("x", encoding="utf-8")
     with pytest.raises(KoreanLLMError, match="holds no index"):
         Index.build(DOCUMENTS, tmp_path)
+    with pytest.raises(KoreanLLMError, match="is a file"):
+        Index.build(DOCUMENTS, tmp_path / "letter.txt")
 
 
 def write_corpus(folder: Path, kind: str, rows: list[dict[str, str]]) -> str:
