@@ -51,6 +51,8 @@ _STYLE: Any = {
 }
 _WIDTH_IN = 4.2
 _MEAN_STEPS = 5
+SMOOTHED_FROM = 11
+"""Curves of this many steps or more are drawn with their trailing mean."""
 
 
 def loss_plot(section: dict[str, Any], name: str, colour: str, label: str) -> str:
@@ -62,7 +64,7 @@ def loss_plot(section: dict[str, Any], name: str, colour: str, label: str) -> st
     loss = [point["loss"] for point in section["loss"]]
 
     def draw(axes: Axes) -> None:
-        if len(loss) > 2 * _MEAN_STEPS:
+        if len(loss) >= SMOOTHED_FROM:
             axes.plot(steps, loss, color=_COLOURS[colour], linewidth=1, alpha=0.35)
         axes.plot(steps, trailing_mean(loss), color=_COLOURS[colour], linewidth=2)
         _phase_lines(axes, section)
@@ -73,7 +75,7 @@ def loss_plot(section: dict[str, Any], name: str, colour: str, label: str) -> st
 
 def trailing_mean(values: Sequence[float]) -> list[float]:
     """Mean of each value and up to four before it; short curves are left as they are."""
-    if len(values) <= 2 * _MEAN_STEPS:
+    if len(values) < SMOOTHED_FROM:
         return list(values)
     windows = [values[max(0, end - _MEAN_STEPS) : end] for end in range(1, len(values) + 1)]
     return [sum(window) / len(window) for window in windows]

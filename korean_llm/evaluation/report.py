@@ -10,7 +10,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from korean_llm.evaluation.measurements import MAX_NEW_TOKENS, Measured, Score
-from korean_llm.evaluation.plots import bits_plot, fertility_plot, loss_plot, models_plot
+from korean_llm.evaluation.plots import SMOOTHED_FROM, bits_plot, fertility_plot, loss_plot, models_plot
 from korean_llm.evaluation.summary import (
     ARM_NAMES,
     LANGUAGE_NAMES,
@@ -115,6 +115,7 @@ def render(report: Report) -> str:
         kind_names=_KIND_NAMES,
         stage_names=_STAGE_NAMES,
         max_new_tokens=MAX_NEW_TOKENS,
+        smoothed_from=SMOOTHED_FROM,
     )
     return page
 

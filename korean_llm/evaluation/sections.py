@@ -9,6 +9,7 @@ from typing import Any
 from korean_llm import console
 from korean_llm.artifact import MANIFEST, Manifest, load_manifest
 from korean_llm.errors import KoreanLLMError
+from korean_llm.measure.ranking import Rank, interval, ndcg_at
 
 Section = dict[str, Any]
 Point = dict[str, float]
@@ -140,13 +141,31 @@ def export_section(folder: Path, manifest: Manifest) -> Section:
 
 
 def retrieval_section(folder: Path, manifest: Manifest) -> Section:
-    """Ranking metrics per arm, and the questions whose evidence the hybrid search did not find among the first five."""
+    """Ranking metrics per arm, what fusion brought, and the questions that the hybrid search did not answer.
+
+    A question counts as missed where its evidence is not among the first five passages.
+    """
     path = folder / "questions.json"
     questions = json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
+    ranks = {arm: [row["ranks"][arm] for row in questions] for arm in manifest.metrics}
     missed = [
         {"question": row["question"], "rank": row["ranks"]["hybrid"]}
         for row in questions
         if row["ranks"]["hybrid"] is None or row["ranks"]["hybrid"] > _FOUND_WITHIN
     ]
     counts = {name: manifest.counts.get(name, 0) for name in ("documents", "passages", "questions")}
-    return {"source": source(folder, manifest), **counts, "arms": manifest.metrics, "missed": missed}
+    section = {"source": source(folder, manifest), **counts, "arms": manifest.metrics, "missed": missed}
+    return section | {"fusion": fusion_gain(ranks) if "dense" in ranks else None}
+
+
+def fusion_gain(ranks: dict[str, list[Rank]]) -> Section:
+    """nDCG@10 of the hybrid search less that of its better arm, and the 95 % bootstrap interval over questions.
+
+    ranks: arm → rank per question, the same questions in the same order for "lexical", "dense" and "hybrid".
+    """
+    best = max(("lexical", "dense"), key=lambda arm: ndcg_at(ranks[arm], 10))
+    pairs = zip(ranks["hybrid"], ranks[best], strict=True)
+    gains = [ndcg_at([fused], 10) - ndcg_at([single], 10) for fused, single in pairs]
+    low, high = interval(gains)
+    gain = sum(gains) / len(gains)
+    return {"over": best, "ndcg@10": round(gain, 4), "interval": [round(low, 4), round(high, 4)]}

@@ -221,36 +221,38 @@ def _about_tuning(models: dict[str, dict[str, Any]], section: dict[str, Any] | N
 
 
 def _about_export(section: dict[str, Any] | None) -> Sentences:
-    files = [file for file in section["files"] if "ko" in file["rise"]] if section else []
+    files = [file for file in section["files"] if file["rise"]] if section else []
     if not files:
         return []
     small = min(files, key=lambda file: file["bytes"])
-    rise = small["rise"]["ko"]
-    tone = _tone(rise)
-    than, verdict = {
-        "note": ("모델과", "거의 같습니다"),
-        "worse": ("모델보다", "높습니다"),
-        "better": ("모델보다", "낮습니다"),
-    }[tone]
-    text = f"가장 작은 양자화 파일({file_size(small['bytes'])})은 양자화하지 않은 {than} 한국어 바이트당 비트가"
-    return [("note" if tone == "better" else tone, f"{text} {verdict}({percent(rise)}).")]
+    rises = {language: small["rise"][language] for language in LANGUAGE_NAMES if language in small["rise"]}
+    figures = ", ".join(f"{LANGUAGE_NAMES[language]} {percent(rise)}" for language, rise in rises.items())
+    tone: Tone = "worse" if _tone(max(rises.values())) == "worse" else "note"
+    subject = f"가장 작은 양자화 파일({file_size(small['bytes'])})의 바이트당 비트는"
+    return [(tone, f"{subject} 양자화하지 않은 모델에 견주어 {figures}입니다.")]
 
 
 def _about_retrieval(section: dict[str, Any] | None) -> Sentences:
     if not section or not section["arms"]:
         return []
-    hybrid = section["arms"]["hybrid"]
-    single = {arm: row for arm, row in section["arms"].items() if arm != "hybrid"}
-    best = max(single, key=lambda arm: single[arm]["ndcg@10"])
-    share = f"질문 {section['questions']}개 가운데 {hybrid['recall@5']:.1%}"
+    share = f"질문 {section['questions']}개 가운데 {section['arms']['hybrid']['recall@5']:.1%}"
     found = f"검색은 {share}에서 근거 문단을 상위 5개 안에 올렸습니다."
-    if "dense" not in single:
+    if not section["fusion"]:
         return [("note", found)]
-    figures = f"(nDCG@10 {single[best]['ndcg@10']:.3f} → {hybrid['ndcg@10']:.3f})"
-    gain = hybrid["ndcg@10"] - single[best]["ndcg@10"]
-    tone: Tone = "better" if gain > 0 else "worse" if gain < 0 else "note"
-    verdict = {"better": "더 낫습니다", "worse": "오히려 못합니다", "note": "나은 점이 없습니다"}[tone]
-    return [(tone, f"{found} 혼합 검색은 {ARM_NAMES[best]}만 쓸 때보다 {verdict}{figures}.")]
+    tone, compared = _about_fusion(section["fusion"])
+    return [(tone, f"{found} {compared}")]
+
+
+def _about_fusion(fusion: dict[str, Any]) -> tuple[Tone, str]:
+    """Better or worse only where the interval leaves out zero."""
+    low, high = fusion["interval"]
+    figures = f"nDCG@10 {fusion['ndcg@10']:+.3f}, 95% 구간 {low:+.3f}~{high:+.3f}".replace("-", "−")
+    subject = f"혼합 검색은 {ARM_NAMES[fusion['over']]}만 쓸 때"
+    if low > 0:
+        return "better", f"{subject}보다 낫습니다({figures})."
+    if high < 0:
+        return "worse", f"{subject}보다 오히려 못합니다({figures})."
+    return "note", f"{subject}와 차이가 있다고 말하기에는 질문이 적습니다({figures})."
 
 
 def _about_holdout(holdout: dict[str, dict[str, int]]) -> Sentences:

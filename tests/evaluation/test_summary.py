@@ -6,7 +6,9 @@ from typing import Any
 
 import pytest
 
+from korean_llm.evaluation.sections import fusion_gain
 from korean_llm.evaluation.summary import file_size, headline, model_rows, percent, summarize
+from korean_llm.measure.ranking import ndcg_at
 
 
 def report(**bits: tuple[float, float]) -> dict[str, Any]:
@@ -85,23 +87,47 @@ def test_an_extension_that_saves_nothing_is_not_praised() -> None:
     assert "3.0배" in summarize(value)[0]["text"]
 
 
-def test_a_hybrid_search_below_one_of_its_arms_is_said_to_be() -> None:
-    arms = {name: {"recall@5": 0.9, "ndcg@10": score} for name, score in (("lexical", 0.9), ("dense", 0.8))}
+@pytest.mark.parametrize(
+    ("hybrid", "tone", "part"),
+    [
+        ([1] * 40, "better", "보다 낫습니다"),
+        ([9] * 40, "worse", "오히려 못합니다"),
+        ([1, 3] * 20, "note", "질문이 적습니다"),
+    ],
+)
+def test_fusion_is_held_against_its_better_arm(hybrid: list[int], tone: str, part: str) -> None:
+    ranks = {"lexical": [2, 1, 2, 2] * 10, "dense": [5] * 40, "hybrid": hybrid}
+    fusion = fusion_gain(ranks)
+    assert fusion["over"] == "lexical"
+    assert fusion["ndcg@10"] == pytest.approx(ndcg_at(hybrid, 10) - ndcg_at(ranks["lexical"], 10), abs=1e-4)
     value = report(base=(2.4, 1.2))
-    value["retrieval"] = {"questions": 80, "arms": {**arms, "hybrid": {"recall@5": 0.95, "ndcg@10": 0.88}}}
-    assert [(s["tone"], "오히려 못합니다(nDCG@10 0.900 → 0.880)" in s["text"]) for s in summarize(value)] == [
-        ("worse", True)
-    ]
-    value["retrieval"]["arms"]["hybrid"]["ndcg@10"] = 0.93
-    assert summarize(value)[0]["tone"] == "better"
+    arms = {name: {"recall@5": 0.95} for name in ranks}
+    value["retrieval"] = {"questions": 40, "arms": arms, "fusion": fusion}
+    found = summarize(value)[0]
+    assert found["tone"] == tone
+    assert "95.0%" in found["text"] and "낱말 검색만" in found["text"] and part in found["text"]
     assert headline(value)[-1]["after"] == "95.0%"
 
 
-def test_quantization_that_costs_is_said() -> None:
+def test_a_search_without_vectors_is_compared_with_nothing() -> None:
     value = report(base=(2.4, 1.2))
-    files = [{"bytes": 145_000_000, "rise": {"ko": 0.001}}, {"bytes": 105_000_000, "rise": {"ko": 0.072}}]
+    value["retrieval"] = {"questions": 4, "arms": {"hybrid": {"recall@5": 0.75}}, "fusion": None}
+    assert summarize(value) == [
+        {"tone": "note", "text": "검색은 질문 4개 가운데 75.0%에서 근거 문단을 상위 5개 안에 올렸습니다."}
+    ]
+
+
+@pytest.mark.parametrize(("english", "tone"), [(0.072, "worse"), (0.001, "note")])
+def test_the_smallest_file_is_judged_by_its_worst_language(english: float, tone: str) -> None:
+    value = report(base=(2.4, 1.2))
+    files = [
+        {"bytes": 145_000_000, "rise": {"ko": 0.0, "en": 0.0}},
+        {"bytes": 105_000_000, "rise": {"ko": -0.001, "en": english}},
+    ]
     value["export"] = {"files": [{"bytes": 1, "rise": {}}, *files]}
-    assert "(105.0 MB)은 양자화하지 않은 모델보다 한국어 바이트당 비트가 높습니다(+7.2%)" in summarize(value)[0]["text"]
+    found = summarize(value)[0]
+    assert found["tone"] == tone
+    assert "(105.0 MB)" in found["text"] and f"한국어 −0.1%, 영어 {english:+.1%}입니다" in found["text"]
 
 
 def test_a_small_or_missing_holdout_is_said() -> None:
