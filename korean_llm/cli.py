@@ -43,6 +43,13 @@ def print_json(value: Any) -> None:
     sys.stdout.write(json.dumps(value, ensure_ascii=False, indent=1) + "\n")
 
 
+def _typed(question: str) -> str:
+    """The question as given, or read from standard input: a command line holds 128 KB at most."""
+    if question != "-":
+        return question
+    return sys.stdin.buffer.read().decode("utf-8", errors="replace")
+
+
 @app.command()
 def check(
     recipe: RecipePath,
@@ -133,7 +140,7 @@ def stages(recipe: Annotated[Path | None, typer.Argument(metavar="[RECIPE]")] = 
 @app.command()
 def search(
     folder: RunFolder,
-    question: Annotated[str, typer.Argument(help="What to look for.")],
+    question: Annotated[str, typer.Argument(help="What to look for; - reads it from standard input.")],
     k: Annotated[int, typer.Option("-k", min=1, max=100, help="Number of hits.")] = 5,
     as_json: JsonOption = False,
 ) -> None:
@@ -143,7 +150,7 @@ def search(
     """
     from korean_llm.answering.library import open_index
 
-    hits = open_index(folder).search(question, k=k)
+    hits = open_index(folder).search(_typed(question), k=k)
     if as_json:
         print_json([asdict(hit) for hit in hits])
         return
@@ -155,7 +162,7 @@ def search(
 @app.command()
 def ask(
     folder: RunFolder,
-    question: Annotated[str, typer.Argument(help="A question, in Korean.")],
+    question: Annotated[str, typer.Argument(help="A question, in Korean; - reads it from standard input.")],
     mode: Annotated[
         str, typer.Option("--mode", help="extractive, generative, or auto: what the run's model is good for.")
     ] = "auto",
@@ -174,9 +181,9 @@ def ask(
 
     answerer = open_answerer(folder, mode, Machine(device), endpoint=endpoint, model=model)
     if as_json:
-        print_json(answerer.answer(question).as_dict())
+        print_json(answerer.answer(_typed(question)).as_dict())
         return
-    for piece in answerer.stream(question):
+    for piece in answerer.stream(_typed(question)):
         sys.stdout.write(piece.text)
         sys.stdout.flush()
         if piece.answer:
