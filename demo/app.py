@@ -56,6 +56,7 @@ def build(library: Library) -> gr.Blocks:
                 return
             for messages in respond(library, text, chosen, said):
                 if said.closed:
+                    yield gr.skip(), gr.skip()  # what is yielded last is shown once more at the end
                     return
                 yield gr.update(value="", submit_btn=False, stop_btn=True), messages
             yield gr.update(submit_btn=True, stop_btn=False), gr.skip()
@@ -140,6 +141,7 @@ def launch(
     folder: Path, *, host: str, port: int, machine: Machine, endpoint: str | None = None, model: str | None = None
 ) -> None:
     """Serve the page until Ctrl-C. Raises KoreanLLMError where the run has no index or the address cannot be had."""
+    port = free_port(host, port)
     library = Library(folder, machine, endpoint, model)
     library.answerer("extractive").answer("준비")  # so that the first reader does not wait for Kiwi and the encoder
     page = build(library)
@@ -155,8 +157,7 @@ def launch(
 
 
 def serve(page: gr.Blocks, host: str, port: int) -> None:
-    """Start the server in a thread of its own; port 0 takes a free one. Raises KoreanLLMError."""
-    port = _checked_port(host, port)
+    """Start the server in threads of its own."""
     for name in ("NO_PROXY", "no_proxy"):  # gradio asks its own address once whether it answers
         os.environ[name] = ",".join(filter(None, [os.environ.get(name), host]))
     page.queue(max_size=64).launch(
@@ -181,8 +182,8 @@ def serve(page: gr.Blocks, host: str, port: int) -> None:
     )
 
 
-def _checked_port(host: str, port: int) -> int:
-    """A port that can be listened on. Raises KoreanLLMError where it is taken or the address is not of this machine."""
+def free_port(host: str, port: int) -> int:
+    """The port, or a free one for 0. Raises KoreanLLMError where it is taken or the address is not this machine's."""
     try:
         family = socket.getaddrinfo(host, port)[0][0]
         with socket.socket(family, socket.SOCK_STREAM) as probe:

@@ -56,7 +56,7 @@ def answer_html(turn: int, answer: Answer) -> str:
         parts.append(_documents(turn, "근거", "c", answer.citations))
     elif answer.nearest:
         parts.append(_documents(turn, "가까운 문서", "n", answer.nearest))
-    if answer.mode == "generative":
+    if answer.mode == "generative" and answer.found:
         parts.append(f'<div class="trust">{escaped(answer.notice)}</div>')
     kind = "answer" if answer.found else "answer unanswered"
     return f'<div class="{kind}">{"".join(parts)}</div>'

@@ -14,9 +14,7 @@ from pathlib import Path
 import pytest
 
 from korean_llm import artifact
-from korean_llm.retrieval import Index
 from tests.conftest import TEXTS, make_model, make_tokenizer
-from tests.retrieval.conftest import DOCUMENTS
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -161,12 +159,13 @@ def test_damage_is_found_and_named_and_mended(place: Path) -> None:
 
 
 def test_an_endless_question(place: Path) -> None:
-    korean_llm("run", "good.yaml", cwd=place)
-    Index.build(DOCUMENTS, place / "runs" / "good" / "retrieval")
+    asked = recipe(place, "asked", "sources: {./good.jsonl: 1}", "retrieval: {documents: [./good.jsonl]}\n")
+    assert korean_llm("run", asked, cwd=place).returncode == 0
     for verb in ("search", "ask"):
-        refused(korean_llm(verb, "runs/good", "a" * 100_000, cwd=place), "100,000 characters")
-        refused(korean_llm(verb, "runs/good", "-", cwd=place, input="가" * 100_000), "100,000 characters")
-        refused(korean_llm(verb, "runs/good", "   ", cwd=place), "empty")
+        refused(korean_llm(verb, "runs/asked", "a" * 100_000, cwd=place), "100,000 characters")
+        refused(korean_llm(verb, "runs/asked", "-", cwd=place, input="가" * 100_000), "100,000 characters")
+        refused(korean_llm(verb, "runs/asked", "   ", cwd=place), "empty")
+    assert korean_llm("search", "runs/asked", "도서관", "--json", cwd=place).returncode == 0
 
 
 @pytest.mark.parametrize(

@@ -69,11 +69,10 @@ class Answer:
 
     @property
     def source_lines(self) -> list[str]:
-        """One line per citation, or per offered passage where there is none: number, title, document and span."""
-        return [
-            f"[{place.number}] {place.title} — {place.document_id} {place.start}–{place.end}"
-            for place in self.citations or self.nearest
-        ]
+        """One line per citation, then per offered passage: title, document and span."""
+        marked = [(f"[{citation.number}]", citation) for citation in self.citations]
+        marked += [("가까운 문서:", citation) for citation in self.nearest]
+        return [f"{mark} {place.title} — {place.document_id} {place.start}–{place.end}" for mark, place in marked]
 
     def as_dict(self) -> dict[str, Any]:
         """The answer as JSON values."""

@@ -15,7 +15,7 @@ from korean_llm.chat import Message
 from korean_llm.retrieval import Index
 
 MAX_PASSAGES = 4
-UNCITED = "근거 번호를 달지 않은 답입니다. 아래 문서와 견주어 보세요."
+UNCITED = "근거 번호를 달지 않은 답이니 가까운 문서와 견주어 보세요."
 EMPTY = "모델이 답을 내놓지 않았습니다."
 
 

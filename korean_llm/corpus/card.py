@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import codecs
 import difflib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from korean_llm.artifact import digest, hash_file
 from korean_llm.errors import KoreanLLMError
@@ -35,6 +36,15 @@ class WheelFiles(Strict):
     files: dict[str, Sha256] = Field(min_length=1)
     encoding: str = Field(default="utf-8", description="Encoding of the files as they lie in the wheel.")
     platform: str | None = None
+
+    @field_validator("encoding")
+    @classmethod
+    def _known(cls, name: str) -> str:
+        try:
+            codecs.lookup(name)
+        except LookupError:
+            raise ValueError("expected an encoding that Python knows, such as utf-8 or cp949") from None
+        return name
 
 
 class HubDataset(Strict):

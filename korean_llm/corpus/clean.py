@@ -10,7 +10,10 @@ from korean_llm.recipe import CleanSettings
 
 REASONS = ("too_short", "little_hangul", "repeated_lines", "symbols")
 
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b\u200e\u200f\u202a-\u202e\u2060\ufeff\ufffe\uffff]")
+_LINE_ENDS = re.compile(r"\r\n|[\r\x0b\x0c\x85\u2028\u2029]")
+_CONTROL = re.compile(
+    r"[\x00-\x08\x0e-\x1f\x7f-\x9f\xad\u200b\u200e\u200f\u202a-\u202e\u2060\u2066-\u2069\ufeff\ufffe\uffff]"
+)
 _SPACES = re.compile(r"[^\S\n]+")
 _BLANK_LINES = re.compile(r"\n{3,}")
 
@@ -20,8 +23,7 @@ def normalise(text: str) -> str:
 
     Indentation at the start of a line is kept: code and lists need it.
     """
-    text = unicodedata.normalize("NFC", text).replace("\r\n", "\n").replace("\r", "\n").replace("\u2028", "\n")
-    text = _CONTROL.sub("", text)
+    text = _CONTROL.sub("", _LINE_ENDS.sub("\n", unicodedata.normalize("NFC", text)))
     lines = (_one_line(line) for line in text.split("\n"))
     return _BLANK_LINES.sub("\n\n", "\n".join(lines)).strip()
 
@@ -48,7 +50,7 @@ def split_text(text: str, max_chars: int) -> list[str]:
             break
     else:
         cut = middle
-    return split_text(text[:cut].rstrip(), max_chars) + split_text(text[cut:].lstrip("\n"), max_chars)
+    return split_text(text[:cut].rstrip(), max_chars) + split_text(text[cut:].removeprefix(" ").lstrip("\n"), max_chars)
 
 
 def reason_to_drop(text: str, language: str, settings: CleanSettings) -> str | None:

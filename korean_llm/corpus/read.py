@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import gzip
 import json
+import re
 import unicodedata
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, TextIO
@@ -17,6 +19,8 @@ from korean_llm.sources import wheel_file
 
 Row = dict[str, Any]
 
+# Half of a character: JSON can spell it ("\\ud83d"), UTF-8 cannot. Crawled text is full of emoji cut in two.
+_SURROGATE = re.compile("[\ud800-\udfff]")
 _OPTIONAL = {"title", "input", "answer"}
 
 
@@ -50,32 +54,32 @@ def _raw_rows(card: Card) -> Iterator[tuple[str, Row]]:
                 raise KoreanLLMError(
                     f"{path} has SHA-256 {found}, but its card says {sha256}; restore the file, or correct the card."
                 )
-            yield from _file_rows(path, "utf-8")
+            yield from _file_rows(path, "utf-8-sig")  # Windows writes a mark before UTF-8
 
 
 def _file_rows(path: Path, encoding: str) -> Iterator[tuple[str, Row]]:
     name = path.name.removesuffix(".gz")
     if name.endswith(".parquet"):
         yield from _parquet_rows(path)
-    elif name.endswith((".jsonl", ".json")):
-        yield from _json_rows(path, encoding)
-    else:
-        with _open(path, encoding) as file:
-            text = _decoded(file, path)
-        lines = text.split("\n", 1)
-        yield f"{path.name}", {"id": path.stem, "title": lines[0].strip()[:80], "text": text}
+        return
+    try:
+        yield from (_json_rows if name.endswith((".jsonl", ".json")) else _text_row)(path, encoding)
+    except UnicodeDecodeError as error:
+        raise _not_utf8(path, error) from None
+    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+        raise KoreanLLMError(f"{path} is not a whole gzip file ({error}); fetch or pack it again.") from None
+
+
+def _text_row(path: Path, encoding: str) -> Iterator[tuple[str, Row]]:
+    """The whole file as one row, its first line as title."""
+    with _open(path, encoding) as file:
+        text = file.read()
+    yield path.name, {"id": path.name.split(".")[0], "title": text.split("\n", 1)[0].strip()[:80], "text": text}
 
 
 def _open(path: Path, encoding: str) -> TextIO:
     opener = gzip.open if path.name.endswith(".gz") else open
     return opener(path, "rt", encoding=encoding)
-
-
-def _decoded(file: TextIO, path: Path) -> str:
-    try:
-        return file.read()
-    except UnicodeDecodeError as error:
-        raise _not_utf8(path, error) from None
 
 
 def _not_utf8(path: Path, error: UnicodeDecodeError) -> KoreanLLMError:
@@ -86,27 +90,25 @@ def _not_utf8(path: Path, error: UnicodeDecodeError) -> KoreanLLMError:
 
 
 def _json_rows(path: Path, encoding: str) -> Iterator[tuple[str, Row]]:
-    number = 0
+    with _open(path, encoding) as file:
+        for number, line in enumerate(file, start=1):
+            if line.strip():
+                yield f"{path.name} line {number}", _json_row(line, f"{path} line {number}")
+
+
+def _json_row(line: str, place: str) -> Row:
     try:
-        with _open(path, encoding) as file:
-            for number, line in enumerate(file, start=1):
-                if not line.strip():
-                    continue
-                row = json.loads(line)
-                if not isinstance(row, dict):
-                    raise KoreanLLMError(f"{path} line {number}: expected a JSON object, found {type(row).__name__}.")
-                yield f"{path.name} line {number}", row
-    except UnicodeDecodeError as error:
-        raise _not_utf8(path, error) from None
+        row = json.loads(line)
     except json.JSONDecodeError as error:
-        raise KoreanLLMError(f"{path} line {number}: not valid JSON ({error.msg} at column {error.colno}).") from None
-    except (gzip.BadGzipFile, EOFError) as error:
-        raise KoreanLLMError(f"{path} is not a whole gzip file ({error}); fetch or pack it again.") from None
+        raise KoreanLLMError(f"{place}: not valid JSON ({error.msg} at column {error.colno}).") from None
+    if not isinstance(row, dict):
+        raise KoreanLLMError(f"{place}: expected a JSON object, found {type(row).__name__}.")
+    return row
 
 
 def _parquet_rows(path: Path) -> Iterator[tuple[str, Row]]:
     import pyarrow.parquet as pq
-    from pyarrow import ArrowInvalid
+    from pyarrow import ArrowException
 
     try:
         batches = pq.ParquetFile(path).iter_batches(batch_size=1_000)
@@ -115,8 +117,9 @@ def _parquet_rows(path: Path) -> Iterator[tuple[str, Row]]:
             for row in batch.to_pylist():
                 yield f"{path.name} row {number}", row
                 number += 1
-    except ArrowInvalid as error:
-        raise KoreanLLMError(f"{path} is not a readable Parquet file ({error}).") from None
+    except (ArrowException, OSError) as error:
+        why = " ".join(str(error).split())
+        raise KoreanLLMError(f"{path} is not a readable Parquet file ({why}); fetch or write it again.") from None
 
 
 def _hub_rows(card: Card) -> Iterator[tuple[str, Row]]:
@@ -152,5 +155,5 @@ def _checked(card: Card, raw: Row, place: str, number: int) -> Row:
             found = ", ".join(sorted(raw)) if value is None else f"a value of type {type(value).__name__}"
             wanted = columns.get(field, field)
             raise KoreanLLMError(f"{card.name}: {place}: expected text in the field {wanted!r}, found {found}.")
-        row[field] = unicodedata.normalize("NFC", value)
+        row[field] = unicodedata.normalize("NFC", _SURROGATE.sub("\ufffd", value))
     return row

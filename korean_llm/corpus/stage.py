@@ -6,10 +6,10 @@ import gzip
 import hashlib
 import io
 import json
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 from typing import IO, Any
@@ -29,19 +29,21 @@ from korean_llm.recipe import CorpusSettings
 
 @dataclass
 class Tally:
-    """What happened to the documents: read = kept for training + held out + dropped, per source and in all."""
+    """What happened to the documents of each source: read = kept for training + held out + dropped by reason."""
 
     read: Counter[str] = field(default_factory=Counter)
     kept: Counter[str] = field(default_factory=Counter)
     held_out: Counter[str] = field(default_factory=Counter)
-    dropped: Counter[str] = field(default_factory=Counter)
+    dropped: dict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
     masked: Counter[str] = field(default_factory=Counter)
     bytes: Counter[str] = field(default_factory=Counter)
 
     def as_counts(self) -> dict[str, Any]:
-        """For the manifest."""
-        counts = {name: dict(sorted(counter.items())) for name, counter in vars(self).items()}
-        return counts | {"documents": self.kept.total() + self.held_out.total()}
+        """For the manifest; dropped: reason → documents, over all sources."""
+        counters = {**vars(self), "dropped": sum(self.dropped.values(), Counter())}
+        counts = {name: dict(sorted(counter.items())) for name, counter in counters.items()}
+        by_source = {source: dict(sorted(reasons.items())) for source, reasons in sorted(self.dropped.items())}
+        return {**counts, "dropped_by_source": by_source, "documents": self.kept.total() + self.held_out.total()}
 
 
 def run(settings: CorpusSettings, inputs: dict[str, Path], out: Path, machine: Machine, seed: int) -> dict[str, Any]:
@@ -59,7 +61,7 @@ def run(settings: CorpusSettings, inputs: dict[str, Path], out: Path, machine: M
             language = cards[document.source].model.language
             reason, earlier = _judge(document, language, settings, duplicates)
             if reason:
-                tally.dropped[reason] += 1
+                tally.dropped[document.source][reason] += 1
                 _write(dropped, asdict(document) | {"reason": reason, "duplicate_of": earlier})
                 continue
             document = _masked(document, settings, tally)
@@ -110,9 +112,10 @@ def _judge(
 def _masked(document: Document, settings: CorpusSettings, tally: Tally) -> Document:
     if settings.personal_data == "keep":
         return document
-    text, found = mask(document.text)
-    tally.masked.update(found)
-    return Document(document.id, document.source, document.language, document.title, text)
+    title, in_title = mask(document.title)
+    text, in_text = mask(document.text)
+    tally.masked.update(in_title + in_text)
+    return replace(document, title=title, text=text)
 
 
 def _held_out(text: str, settings: CorpusSettings) -> bool:
@@ -122,11 +125,11 @@ def _held_out(text: str, settings: CorpusSettings) -> bool:
 
 
 def _check_not_empty(cards: dict[str, Card], tally: Tally) -> None:
-    reasons = ", ".join(f"{reason} {count}" for reason, count in tally.dropped.most_common()) or "none"
     for card in cards.values():
         if not tally.read[card.name]:
             raise KoreanLLMError(f"the corpus {card.name!r} is empty; give it documents or take it out of sources.")
         if not tally.kept[card.name] + tally.held_out[card.name]:
+            reasons = ", ".join(f"{reason} {count}" for reason, count in tally.dropped[card.name].most_common())
             raise KoreanLLMError(
                 f"no document of the corpus {card.name!r} passes corpus.clean (dropped: {reasons});"
                 " loosen the rules, or check that the text is in the language its card says."
