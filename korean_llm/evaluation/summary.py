@@ -211,7 +211,10 @@ def _about_tuning(models: dict[str, dict[str, Any]], section: dict[str, Any] | N
         first, last = section["holdout_loss_before"], section["holdout_loss_after"]
         better = last < first
         end = "낮아졌습니다" if better else "바뀌어 낮아지지 않았습니다"
-        text = f"지시 학습에서, 배우지 않은 예시의 답변 손실이 토큰당 {first:.2f}nat에서 {last:.2f}nat로 {end}."
+        count = section["held_out"]
+        text = (
+            f"지시 학습에서, 배우지 않은 예시 {count}개의 답변 손실이 토큰당 {first:.2f}nat에서 {last:.2f}nat로 {end}."
+        )
         sentences.append(("better" if better else "worse", text))
     rises = [after / _bits(before, language) - 1 for language, after in models["tuned"]["bits_per_byte"].items()]
     if parts:
@@ -245,7 +248,7 @@ def _about_retrieval(section: dict[str, Any] | None) -> Sentences:
 
 def _about_fusion(fusion: dict[str, Any]) -> tuple[Tone, str]:
     """Better or worse only where the interval leaves out zero."""
-    low, high = fusion["interval"]
+    low, high = (round(bound, 3) for bound in fusion["interval"])
     figures = f"nDCG@10 {fusion['ndcg@10']:+.3f}, 95% 구간 {low:+.3f}~{high:+.3f}".replace("-", "−")
     subject = f"혼합 검색은 {ARM_NAMES[fusion['over']]}만 쓸 때"
     if low > 0:
