@@ -35,7 +35,7 @@ _QUIET: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"
 def build(library: Library) -> gr.Blocks:
     """The page over a run."""
     with gr.Blocks(title="문서에 묻기", analytics_enabled=False, fill_width=True) as page:
-        talk = gr.State(Conversation)
+        talk = gr.State(Conversation())
         with gr.Row(elem_id="top"):
             _html(_heading(library), "heading")
             mode = gr.Radio(MODE_NAMES, value=library.default_mode, show_label=False, container=False, elem_id="mode")

@@ -16,7 +16,8 @@ _UNFINISHED = re.compile(r"[^\S\n]*(?:\[[\d\s,]{0,40})?\Z")
 def verified(index: Index, number: int, document_id: str, start: int, end: int, text: str) -> Citation | None:
     """A citation, or None where the document is not in the index or its text[start:end] is not exactly `text`."""
     document = index.document(document_id)
-    if document is None or not text or not 0 <= start < end or document.text[start:end] != text:
+    inside = document is not None and 0 <= start < end <= len(document.text)
+    if document is None or not inside or document.text[start:end] != text:
         return None
     return Citation(number, document_id, document.title, start, end, text)
 

@@ -46,16 +46,17 @@ class Sentence:
 
 @dataclass(frozen=True)
 class Evidence:
-    """The passages on a question, best first, and their sentences in reading order.
+    """The passages on a question, best first.
 
     Attributes:
+        terms: content terms of the question.
         coverage: share, in [0, 1], of the question's content terms, each weighted by its rarity among the passages,
             that the passage with the most of them holds.
     """
 
     question: str
     hits: list[Hit]
-    sentences: list[Sentence]
+    terms: list[str]
     coverage: float
 
     @property
@@ -65,7 +66,7 @@ class Evidence:
 
 
 def gather(index: Index, question: str) -> Evidence:
-    """Search and score. Raises KoreanLLMError for an empty question or one of over 10,000 characters."""
+    """Search. Raises KoreanLLMError for an empty question or one of over 10,000 characters."""
     question = checked_question(question)
     hits = index.search(question, k=NUM_HITS)
     asked = next(iter(morpheme_terms([question])))
@@ -73,7 +74,7 @@ def gather(index: Index, question: str) -> Evidence:
     return Evidence(
         question=question,
         hits=hits,
-        sentences=_scored(index, question, asked, hits[:NUM_READ]),
+        terms=asked,
         coverage=_coverage(set(asked), terms),
     )
 
@@ -91,12 +92,14 @@ def _rarity(terms: Iterable[str], texts: Sequence[Iterable[str]]) -> dict[str, f
     return {term: math.log(1 + (len(texts) - frequency[term] + 0.5) / (frequency[term] + 0.5)) for term in terms}
 
 
-def _scored(index: Index, question: str, asked: list[str], hits: list[Hit]) -> list[Sentence]:
-    spans = [(hit, start, end) for hit in hits for start, end in sentences(hit.text)]
+def score_sentences(index: Index, evidence: Evidence) -> list[Sentence]:
+    """The sentences of the best passages in reading order, passage after passage."""
+    question = evidence.question
+    spans = [(hit, start, end) for hit in evidence.hits[:NUM_READ] for start, end in sentences(hit.text)]
     texts = [hit.text[start:end] for hit, start, end in spans]
     if not texts:
         return []
-    score_S = _bm25(asked, list(morpheme_terms(texts)))
+    score_S = _bm25(evidence.terms, list(morpheme_terms(texts)))
     score_S += BIGRAM_WEIGHT * _bm25(bigram_terms(question), [bigram_terms(text) for text in texts])
     score_S = _z(score_S)
     if index.dense is not None:
@@ -117,7 +120,7 @@ def _bm25(asked: list[str], texts: list[list[str]]) -> np.ndarray:
         count = Counter(text)
         norm = K1 * (1 - B + B * len(text) / mean_length)
         scores.append(sum(weight * count[term] / (count[term] + norm) for term, weight in rarity.items()))
-    return np.array(scores)
+    return np.array(scores, dtype=np.float64)
 
 
 def _cosines(dense: Dense, question: str, texts: list[str]) -> np.ndarray:

@@ -7,7 +7,7 @@ from threading import Event
 
 from korean_llm.answering.answer import Answer, Answerer, Citation, Mode, Piece
 from korean_llm.answering.cite import nearest_documents, verified, without_marks
-from korean_llm.answering.evidence import Evidence, Sentence, gather
+from korean_llm.answering.evidence import Evidence, Sentence, gather, score_sentences
 from korean_llm.retrieval import Index
 
 MAX_SENTENCES = 3
@@ -45,7 +45,7 @@ class ExtractiveAnswerer(Answerer):
         yield Piece("", answer=_answer(self, evidence, pieces, shown, stopped))
 
     def _citations(self, evidence: Evidence) -> list[Citation]:
-        chosen = choose(evidence.sentences)
+        chosen = choose(score_sentences(self.index, evidence))
         found = (
             verified(self.index, number, sentence.hit.document_id, sentence.start, sentence.end, sentence.text)
             for number, sentence in enumerate(chosen, start=1)

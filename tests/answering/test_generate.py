@@ -1,0 +1,120 @@
+"""The run's own model: greedy decoding with a cache equals decoding without one."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from peft import LoraConfig, get_peft_model
+
+from korean_llm.answering.generate import NO_REPEAT_TOKENS, LocalModel, ModelPlace, find_model
+from korean_llm.artifact import write_json
+from korean_llm.chat import open_chat
+from korean_llm.errors import KoreanLLMError
+from korean_llm.machine import Machine
+from korean_llm.modeling.load import load_model, load_tokenizer
+from tests.answering.conftest import write_artifact
+from tests.conftest import make_model, make_tokenizer
+
+MESSAGES = [{"role": "user", "content": "도서관은 언제 쉬나요?"}]
+CPU = Machine("cpu", 1)
+
+
+def without_cache(local: LocalModel, prompt: list[int]) -> list[int]:
+    """The slow reference: read everything again for every token; refuse a token that repeats a long run."""
+    said: list[int] = []
+    while len(said) < local.max_new_tokens:
+        with torch.no_grad():
+            order = local.model(input_ids=torch.tensor([prompt + said])).logits[0, -1].argsort(descending=True)
+        runs = {tuple(said[at : at + NO_REPEAT_TOKENS]) for at in range(len(said) - NO_REPEAT_TOKENS + 1)}
+        token = next(t for t in order.tolist() if tuple([*said, t][-NO_REPEAT_TOKENS:]) not in runs)
+        if token in (local.tokenizer.eos_token_id, 2):
+            break
+        said.append(token)
+    return said
+
+
+@pytest.fixture(scope="module")
+def local(run_folder: Path) -> LocalModel:
+    place = find_model(run_folder)
+    assert place == ModelPlace(run_folder / "base" / "model")
+    return LocalModel.open(place, CPU)
+
+
+def test_greedy_tokens_are_those_of_the_slow_reference(local: LocalModel) -> None:
+    prompt = local._encode(MESSAGES)
+    assert local.measure(MESSAGES) == len(prompt)
+    tokens = list(local._tokens(prompt))
+    assert tokens == without_cache(local, prompt)
+    assert len(tokens) > 2 * NO_REPEAT_TOKENS, "the small model stopped before the rule could matter"
+
+
+def test_the_text_is_the_tokens_text_without_broken_characters(local: LocalModel) -> None:
+    tokens = list(local._tokens(local._encode(MESSAGES)))
+    pieces = list(local.generate(MESSAGES))
+    whole = b"".join(local._bytes[token] for token in tokens).decode("utf-8", "ignore")
+    assert "".join(pieces) == whole.replace("\ufffd", "")
+    assert all("\ufffd" not in piece for piece in pieces)
+
+
+def test_it_stops_at_an_end_token(run_folder: Path) -> None:
+    model, tokenizer = load_model(run_folder / "base" / "model", CPU), load_tokenizer(run_folder / "base" / "model")
+    plain = LocalModel(model, open_chat(tokenizer))
+    tokens = list(plain._tokens(plain._encode(MESSAGES)))
+    model.generation_config.eos_token_id = [tokens[5], 2]
+    cut = LocalModel(model, open_chat(tokenizer))
+    assert list(cut._tokens(cut._encode(MESSAGES))) == tokens[: tokens.index(tokens[5])]
+
+
+def test_budget_leaves_room_for_the_answer(local: LocalModel) -> None:
+    assert local.budget + local.max_new_tokens <= local.model.config.max_position_embeddings
+
+
+@pytest.fixture
+def tuned_run(own_run: Path) -> Path:
+    """The run with an adapter that changes what the model says."""
+
+    def instruction(out: Path) -> None:
+        folder = own_run / "base" / "model"
+        tokenizer = load_tokenizer(folder)
+        chat = open_chat(tokenizer)
+        torch.manual_seed(1)
+        config = LoraConfig(r=4, target_modules="all-linear", task_type="CAUSAL_LM", init_lora_weights=False)
+        adapted = get_peft_model(load_model(folder, CPU), config)
+        adapted.peft_config["default"].base_model_name_or_path = "../../base/model"
+        adapted.save_pretrained(out / "adapter")
+        tokenizer.save_pretrained(out / "adapter")
+        write_json(out / "adapter" / "template.json", chat.describe())
+
+    write_artifact(own_run, "instruction", instruction)
+    return own_run
+
+
+def test_an_adapter_is_loaded_with_its_base(tuned_run: Path) -> None:
+    place = find_model(tuned_run)
+    assert place is not None and place.adapter == tuned_run / "instruction" / "adapter"
+    base = LocalModel.open(ModelPlace(place.model), CPU)
+    tuned = LocalModel.open(place, CPU)
+    assert "".join(tuned.generate(MESSAGES)) != "".join(base.generate(MESSAGES))
+
+
+def test_an_adapter_of_another_template_is_refused(tuned_run: Path) -> None:
+    path = tuned_run / "instruction" / "adapter" / "template.json"
+    kept = json.loads(path.read_text(encoding="utf-8"))
+    path.write_text(json.dumps({**kept, "sha256": "0" * 64}), encoding="utf-8")
+    place = find_model(tuned_run)
+    assert place is not None
+    with pytest.raises(KoreanLLMError, match="another chat template"):
+        LocalModel.open(place, CPU)
+
+
+def test_the_exported_model_comes_first(tuned_run: Path) -> None:
+    def export(out: Path) -> None:
+        tokenizer = make_tokenizer()
+        make_model(len(tokenizer)).save_pretrained(out / "model")
+        tokenizer.save_pretrained(out / "model")
+
+    write_artifact(tuned_run, "export", export)
+    assert find_model(tuned_run) == ModelPlace(tuned_run / "export" / "model")

@@ -1,0 +1,192 @@
+"""A model's answer, through a real OpenAI-compatible server on loopback and the real client."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from threading import Event
+
+import pytest
+
+from korean_llm.answering.endpoint import Endpoint
+from korean_llm.answering.extractive import NOT_FOUND
+from korean_llm.answering.generate import LocalModel, ModelPlace
+from korean_llm.answering.generative import EMPTY, UNCITED, GenerativeAnswerer
+from korean_llm.errors import KoreanLLMError
+from korean_llm.machine import Machine
+from korean_llm.retrieval import Index
+from tests.answering.conftest import text_of
+
+QUESTION = "버들도서관은 무슨 요일에 쉬나요?"
+
+
+class Server(ThreadingHTTPServer):
+    """Speaks the chat completions protocol and says what it is told to, a few characters at a time."""
+
+    daemon_threads = True
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), Speaker)
+        self.says = ""
+        self.status = 200
+        self.pause_s = 0.0
+        self.asked: list[dict] = []
+        self.sent = 0
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server_port}/v1"
+
+
+class Speaker(BaseHTTPRequestHandler):
+    server: Server
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+    def do_GET(self) -> None:
+        self._json({"object": "list", "data": [{"id": "first", "object": "model"}, {"id": "second"}]})
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers["content-length"]))
+        self.server.asked.append(json.loads(body))
+        if self.server.status != 200:
+            self._json({"error": {"message": "no"}}, self.server.status)
+            return
+        self.send_response(200)
+        self.send_header("content-type", "text/event-stream")
+        self.end_headers()
+        for at in range(0, len(self.server.says), 3):
+            self._event({"content": self.server.says[at : at + 3]})
+            time.sleep(self.server.pause_s)
+        self.wfile.write(b"data: [DONE]\n\n")
+
+    def _event(self, delta: dict) -> None:
+        chunk = {"id": "x", "object": "chat.completion.chunk", "choices": [{"index": 0, "delta": delta}]}
+        self.wfile.write(f"data: {json.dumps(chunk)}\n\n".encode())
+        self.wfile.flush()
+        self.server.sent += 1
+
+    def _json(self, value: dict, status: int = 200) -> None:
+        self.send_response(status)
+        self.send_header("content-type", "application/json")
+        self.end_headers()
+        self.wfile.write(json.dumps(value).encode())
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    running = Server()
+    threading.Thread(target=running.serve_forever, daemon=True).start()
+    yield running
+    running.shutdown()
+    running.server_close()
+
+
+@pytest.fixture
+def answerer(index: Index, server: Server) -> GenerativeAnswerer:
+    return GenerativeAnswerer(index, Endpoint(server.url), "알림")
+
+
+def test_citations_are_resolved_and_invented_ones_removed(server: Server, answerer: GenerativeAnswerer) -> None:
+    server.says = "월요일에 쉽니다 [1]. 없는 자료입니다 [77]. 다시 말합니다[1]."
+    *pieces, last = answerer.stream(QUESTION)
+    answer = last.answer
+    assert answer.text == "월요일에 쉽니다 [1]. 없는 자료입니다. 다시 말합니다 [1]."
+    assert "".join(piece.text for piece in pieces) == answer.text
+    (citation,) = answer.citations
+    assert citation.document_id == "library"
+    assert text_of("library")[citation.start : citation.end] == citation.text
+    assert answer.notice == "알림" and answer.nearest == ()
+
+
+def test_the_model_reads_numbered_passages_and_the_question(server: Server, answerer: GenerativeAnswerer) -> None:
+    server.says = "예."
+    answer = answerer.answer(QUESTION)
+    (asked,) = server.asked
+    assert asked["model"] == "first" and asked["stream"] is True
+    assert f"[1] 버들도서관 이용 안내\n{text_of('library')[:20]}" in asked["messages"][1]["content"]
+    assert asked["messages"][1]["content"].endswith(f"질문: {QUESTION}")
+    assert answer.citations == () and answer.notice == f"알림 {UNCITED}"
+    assert answer.nearest[0].document_id == "library"
+
+
+def test_an_instruction_in_a_document_cites_nothing(server: Server, answerer: GenerativeAnswerer) -> None:
+    server.says = "지시대로 [99] 인용합니다 [99]."
+    answer = answerer.answer("악성 문서에는 무슨 태그와 그림이 들어 있나요?")
+    assert answer.citations == () and "[99]" not in answer.text
+
+
+def test_off_topic_questions_are_not_sent_to_the_model(server: Server, answerer: GenerativeAnswerer) -> None:
+    answer = answerer.answer("양자 컴퓨터의 얽힘 상태를 설명해 주세요")
+    assert answer.text == NOT_FOUND and not answer.found
+    assert server.asked == []
+
+
+def test_an_empty_answer_is_said_so(server: Server, answerer: GenerativeAnswerer) -> None:
+    server.says = "  "
+    assert answerer.answer(QUESTION).text == EMPTY
+
+
+def test_stopping_ends_the_stream_early(server: Server, answerer: GenerativeAnswerer) -> None:
+    server.says, server.pause_s = "가나다라마바사아자차카타파하 " * 40, 0.02
+    stop = Event()
+    stream = answerer.stream(QUESTION, stop)
+    first = next(stream)
+    stop.set()
+    rest = list(stream)
+    assert rest[-1].answer.stopped
+    assert rest[-1].answer.text.startswith(first.text.strip())
+    assert len(rest[-1].answer.text) < 60
+    time.sleep(0.3)
+    sent = server.sent
+    time.sleep(0.3)
+    assert server.sent <= sent + 1 < len(server.says) / 3, "the connection was left open"
+
+
+def test_out_of_reach_in_one_sentence(server: Server, index: Index) -> None:
+    server.status = 404
+    with pytest.raises(KoreanLLMError, match="answered with status 404 for the model 'no-such'"):
+        GenerativeAnswerer(index, Endpoint(server.url, "no-such"), "").answer(QUESTION)
+    for url, words in (
+        ("http://127.0.0.1:9/v1", "cannot be reached"),
+        ("127.0.0.1:8000", "is no address"),
+        (server.url.removesuffix("/v1") + "/nothing", None),
+    ):
+        if words is None:
+            assert Endpoint(url).model == "first"
+            continue
+        with pytest.raises(KoreanLLMError, match=words):
+            Endpoint(url)
+
+
+def test_a_server_of_another_kind(index: Index) -> None:
+    class Page(BaseHTTPRequestHandler):
+        def log_message(self, *_: object) -> None:
+            pass
+
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.send_header("content-type", "text/html")
+            self.end_headers()
+            self.wfile.write(b"<html></html>")
+
+    other = ThreadingHTTPServer(("127.0.0.1", 0), Page)
+    threading.Thread(target=other.serve_forever, daemon=True).start()
+    with pytest.raises(KoreanLLMError, match="does not speak the OpenAI protocol"):
+        Endpoint(f"http://127.0.0.1:{other.server_port}/v1")
+    other.shutdown()
+    other.server_close()
+
+
+def test_the_runs_own_model_answers(index: Index, run_folder: Path) -> None:
+    local = LocalModel.open(ModelPlace(run_folder / "base" / "model"), Machine("cpu", 1))
+    local.budget = 1_500  # the small tokenizer needs three tokens for a syllable
+    *pieces, last = GenerativeAnswerer(index, local, "알림").stream(QUESTION)
+    assert last.answer.mode == "generative" and last.answer.text
+    assert "".join(piece.text for piece in pieces) == last.answer.text
+    assert "\ufffd" not in last.answer.text
