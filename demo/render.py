@@ -16,13 +16,12 @@ from korean_llm.retrieval.index import Document
 CONTEXT_CHARS = 6_000
 """Characters of a long document that are shown on each side of a cited span."""
 
-_SPECIAL = re.compile(r"[^\w\s.,?!%:;·…“”‘’「」『』《》〈〉~-]", re.ASCII)
-_BREAKS = re.compile(r"\n{2,}")
+_SPECIAL = re.compile(r"""["#$&'()*+/<=>@\[\\\]^_`{|}~]""")
 
 
 def escaped(text: str) -> str:
     """The text as HTML on one line; every ASCII character that could mean something becomes an entity."""
-    entities = _SPECIAL.sub(lambda match: f"&#{ord(match[0])};" if match[0].isascii() else match[0], text)
+    entities = _SPECIAL.sub(lambda match: f"&#{ord(match[0])};", text)
     return entities.replace("\r", "").replace("\n", "<br>")
 
 
@@ -73,7 +72,7 @@ def _said(turn: int, pieces: Iterable[Piece]) -> str:
 
 def _button(turn: int, kind: str, citation: Citation, label: str, style: str) -> str:
     """A button that opens a source; its value is read by the page's script and checked again on the server."""
-    title = escaped(f"근거 {citation.number}: {citation.title}")
+    title = escaped(" ".join(f"근거 {citation.number}: {citation.title}".split()))
     value = f"{turn}:{kind}:{citation.number}"
     return f'<button type="button" class="cite {style}" value="{value}" title="{title}">{label}</button>'
 

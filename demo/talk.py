@@ -58,7 +58,7 @@ class Conversation:
         """The citation that a button's value names ("turn:kind:number"), or None where there is no such."""
         turn, _, rest = value.partition(":")
         kind, _, number = rest.partition(":")
-        if not (turn.isdecimal() and number.isdecimal() and int(turn) < len(self.answers)):
+        if not (value.isascii() and turn.isdecimal() and number.isdecimal() and int(turn) < len(self.answers)):
             return None
         answer = self.answers[int(turn)]
         citations = () if answer is None else answer.citations if kind == "c" else answer.nearest

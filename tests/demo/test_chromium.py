@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from korean_llm import artifact
-from korean_llm.retrieval import Index
-from tests.conftest import make_model, make_tokenizer
-from tests.retrieval.conftest import DOCUMENTS
+from tests.answering.conftest import text_of, write_run
+from tests.answering.speaker import Server
 
 ROOT = Path(__file__).resolve().parents[2]
 SHOTS = ROOT / ".artifacts"
@@ -31,6 +33,7 @@ FLAGS = [
     "--disable-sync",
 ]
 QUESTION = "도서관은 무슨 요일에 쉬나요?"
+SIZES = {"desktop": (1280, 860), "phone": (390, 844)}
 
 pytestmark = [
     pytest.mark.browser,
@@ -40,90 +43,264 @@ pytestmark = [
 # The server runs in a process of its own in which every connection to another machine is written down and refused.
 SERVER = """
 import socket, sys
-real = socket.socket.connect
+real, look_up = socket.socket.connect, socket.getaddrinfo
+def leaves(host):
+    if host in (None, "", "127.0.0.1", "localhost", "::1"):
+        return False
+    print("LEAVES", host, file=sys.stderr, flush=True)
+    return True
 def connect(self, address):
-    host = address[0] if isinstance(address, tuple) else "local"
-    if host not in ("127.0.0.1", "localhost", "::1", "local"):
-        print("LEAVES", host, file=sys.stderr, flush=True)
+    if isinstance(address, tuple) and leaves(address[0]):
         raise OSError("refused by the test")
     return real(self, address)
-socket.socket.connect = connect
-sys.argv = ["korean-llm", "demo", sys.argv[1], "--port", "0", "--device", "cpu"]
+def getaddrinfo(host, *rest, **options):
+    if leaves(host.decode() if isinstance(host, bytes) else host):
+        raise OSError("refused by the test")
+    return look_up(host, *rest, **options)
+socket.socket.connect, socket.getaddrinfo = connect, getaddrinfo
+sys.argv = ["korean-llm", "demo", *sys.argv[1:], "--port", "0", "--device", "cpu"]
 from korean_llm.cli import main
 main()
 """
 
+# Remembers every state that the chat passes through, however short.
+WATCH = """
+window.seen = new Set();
+new MutationObserver(() => {
+  for (const state of ['waiting', 'streaming', 'sources', 'problem', 'stopped'])
+    if (document.querySelector(`#chat .${state}`)) window.seen.add(state);
+}).observe(document, {childList: true, subtree: true, characterData: true});
+"""
+
+
+@dataclass
+class Demo:
+    """A demo in a process of its own."""
+
+    process: subprocess.Popen[bytes]
+    log: Path
+    address: str = ""
+
+    def wait(self) -> Demo:
+        """Until it says where it listens."""
+        for _ in range(600):
+            found = re.search(r"http://\S+", self.log.read_text(encoding="utf-8"))
+            if found or self.process.poll() is not None:
+                break
+            time.sleep(0.2)
+        assert found, self.log.read_text(encoding="utf-8")
+        self.address = found[0]
+        return self
+
+
+@dataclass
+class Visit:
+    """A page in a browser, and every address it asked for."""
+
+    page: Any
+    address: str
+    requests: list[str] = field(default_factory=list)
+
+    def ask(self, question: str) -> None:
+        """Type a question and send it."""
+        self.page.fill("#question textarea", question)
+        self.page.keyboard.press("Enter")
+
+    @property
+    def outside(self) -> list[str]:
+        """Requests that did not go to the demo."""
+        inside = (self.address, self.address.replace("http", "ws"), "data:", "blob:")
+        return [url for url in self.requests if not url.startswith(inside)]
+
 
 @pytest.fixture(scope="module")
-def run_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run with a small base and a lexical index, finished as the pipeline finishes them."""
-    folder = tmp_path_factory.mktemp("runs") / "small"
-    folder.mkdir()
-    tokenizer = make_tokenizer()
-    make_model(len(tokenizer)).save_pretrained(folder / "source")
-    tokenizer.save_pretrained(folder / "source")
-    recipe = "name: small\nbase: ./source\nretrieval: {documents: [prose-ko]}\n"
-    (folder / "recipe.yaml").write_text(recipe, encoding="utf-8")
-    for kind in ("base", "retrieval"):
-        identity = {"kind": kind, "settings": {}, "inputs": {}, "seed": 17}
-        out = artifact.begin(folder / kind, identity)
-        if kind == "base":
-            shutil.copytree(folder / "source", out / "model")
-        else:
-            Index.build(DOCUMENTS, out)
-        files = artifact.describe_files(out)
-        artifact.finish(folder / kind, artifact.Manifest(kind=kind, settings={}, inputs={}, files=files, seed=17))
-    return folder
+def speaker() -> Iterator[Server]:
+    """A language model's server on loopback."""
+    running = Server()
+    threading.Thread(target=running.serve_forever, daemon=True).start()
+    yield running
+    running.shutdown()
+    running.server_close()
 
 
 @pytest.fixture(scope="module")
-def server(run_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path]]:
-    """(address, file of what the server prints) of the real demo."""
-    log = tmp_path_factory.mktemp("log") / "stderr.txt"
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    with log.open("w", encoding="utf-8") as file:
-        command = [sys.executable, "-c", SERVER, str(run_folder)]
-        process = subprocess.Popen(command, stderr=file, cwd=ROOT, env=environment)
-    address = None
-    for _ in range(600):
-        found = [word for word in log.read_text(encoding="utf-8").split() if word.startswith("http://")]
-        if found or process.poll() is not None:
-            address = found[0] if found else None
-            break
-        time.sleep(0.2)
-    assert address, log.read_text(encoding="utf-8")
-    yield address, log
-    process.terminate()
-    process.wait(20)
+def demos(tmp_path_factory: pytest.TempPathFactory, speaker: Server) -> Iterator[tuple[Demo, Demo]]:
+    """The demo of a small run alone, and the same with an endpoint; both start at once."""
+    run_folder = write_run(tmp_path_factory.mktemp("runs") / "small")
+    started = []
+    for name, options in (("alone", []), ("endpoint", ["--endpoint", speaker.url])):
+        log = tmp_path_factory.mktemp("log") / f"{name}.txt"
+        with log.open("wb") as file:
+            command = [sys.executable, "-c", SERVER, str(run_folder), *options]
+            environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+            started.append(Demo(subprocess.Popen(command, stderr=file, cwd=ROOT, env=environment), log))
+    yield started[0].wait(), started[1].wait()
+    for demo in started:
+        demo.process.terminate()
+        demo.process.wait(20)
 
 
-@pytest.mark.parametrize(("name", "width", "height"), [("desktop", 1280, 860), ("phone", 390, 844)])
-def test_ask_and_open_the_source(server: tuple[str, Path], name: str, width: int, height: int) -> None:
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    """One Chromium."""
     from playwright.sync_api import sync_playwright
 
-    address, log = server
-    SHOTS.mkdir(exist_ok=True)
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        page = browser.new_page(viewport={"width": width, "height": height}, locale="ko-KR")
-        requests: list[str] = []
-        page.on("request", lambda request: requests.append(request.url))
-        page.goto(address)
+        opened = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield opened
+        opened.close()
+
+
+@pytest.fixture
+def visit(browser: Any, demos: tuple[Demo, Demo]) -> Iterator[Callable[..., Visit]]:
+    """Open a demo at a size; afterwards nothing may have left loopback, in the page or in the server."""
+    SHOTS.mkdir(exist_ok=True)
+    visits: list[tuple[Visit, Demo]] = []
+
+    def open_page(size: str = "desktop", *, endpoint: bool = False, scheme: str = "light") -> Visit:
+        demo = demos[endpoint]
+        width, height = SIZES[size]
+        page = browser.new_page(
+            viewport={"width": width, "height": height}, locale="ko-KR", color_scheme=scheme, service_workers="block"
+        )
+        page.set_default_timeout(60_000)
+        page.add_init_script(WATCH)
+        opened = Visit(page, demo.address)
+        page.on("request", lambda request: opened.requests.append(request.url))
+        page.on("dialog", lambda dialog: opened.requests.append(f"dialog: {dialog.message}"))
+        page.goto(demo.address)
         page.wait_for_selector("#question textarea")
-        page.fill("#question textarea", QUESTION)
-        page.keyboard.press("Enter")
-        page.wait_for_selector(".asked >> text=무슨 요일", timeout=30_000)
-        page.wait_for_selector(".answer .said", timeout=60_000)
-        assert "월요일에 쉽니다" in page.inner_text(".answer .said")
-        page.locator("button.cite.mark").first.click()
-        page.wait_for_selector("#source mark", timeout=30_000)
-        marked = page.inner_text("#source mark")
-        page.screenshot(path=str(SHOTS / f"demo-{name}.png"))
-        browser.close()
-    library = next(row for row in DOCUMENTS if row["id"] == "library")
-    assert marked in library["text"] and "월요일" in marked
-    outside = [url for url in requests if not url.startswith((address, "data:", "blob:", "ws://127.0.0.1"))]
-    assert len(requests) > 3
-    assert outside == []
-    assert "LEAVES" not in log.read_text(encoding="utf-8")
-    assert (SHOTS / f"demo-{name}.png").stat().st_size > 10_000
+        visits.append((opened, demo))
+        return opened
+
+    yield open_page
+    for opened, demo in visits:
+        opened.page.close()
+        assert len(opened.requests) > 3 and opened.outside == []
+        assert "LEAVES" not in demo.log.read_text(encoding="utf-8")
+
+
+def check_source(page: Any) -> None:
+    """The marked text is the document's text at the place that the panel names, and the document stands around it."""
+    title_line = page.inner_text("#source .where")
+    document_id = title_line.split(" · ")[0]
+    start, end = (int(n.replace(",", "")) for n in re.search(r"([\d,]+)–([\d,]+)번째", title_line).groups())
+    text = text_of(document_id)
+    assert page.text_content("#source mark") == text[start - 1 : end]
+    assert page.text_content("#source .body") == text
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_ask_and_open_every_source(visit: Callable[..., Visit], size: str) -> None:
+    opened = visit(size)
+    page = opened.page
+    page.wait_for_selector("#chat .example")
+    page.wait_for_timeout(300)
+    page.screenshot(path=str(SHOTS / f"demo-{size}-start.png"))
+    assert "모델이 작아서" in page.inner_text("#notice")
+    opened.ask(QUESTION)
+    page.wait_for_selector("#chat .answer .sources")
+    assert {"waiting", "sources"} <= set(page.evaluate("[...window.seen]"))
+    assert "버들도서관은 매주 월요일에 쉽니다." in page.inner_text("#chat .said")
+    assert page.input_value("#question textarea") == ""
+    page.screenshot(path=str(SHOTS / f"demo-{size}-answer.png"))
+    marks = page.locator("#chat .said button.cite")
+    assert marks.count() >= 1
+    for number in range(marks.count()):
+        marks.nth(number).click()
+        page.wait_for_selector(f'#chat .said button.cite.current[value="0:c:{number + 1}"]')
+        check_source(page)
+        page.wait_for_timeout(300)  # on a phone the panel slides in
+        if number == 0:
+            page.screenshot(path=str(SHOTS / f"demo-{size}-source.png"))
+        page.keyboard.press("Escape")
+        page.wait_for_selector("#source .source-empty", state="attached")
+        assert page.locator("#source-side.opened").count() == 0
+    overflow = page.evaluate("document.documentElement.scrollWidth - window.innerWidth")
+    assert overflow <= 0, f"the page is {overflow} pixels too wide"
+
+
+def test_an_example_a_new_conversation_and_an_empty_question(visit: Callable[..., Visit]) -> None:
+    opened = visit(scheme="dark")
+    page = opened.page
+    page.locator("#chat .example").first.click()
+    page.wait_for_selector("#chat .answer .sources")
+    assert "여섯 시간" in page.inner_text("#chat .said")
+    page.locator("#chat button.title").click()
+    page.wait_for_selector("#source mark")
+    check_source(page)
+    page.screenshot(path=str(SHOTS / "demo-dark.png"))
+    page.click("#source .close")
+    page.click("#again")
+    page.wait_for_selector("#chat .example")
+    opened.ask("   ")
+    page.wait_for_selector("text=질문을 적어 주세요.")
+    assert page.locator("#chat .asked").count() == 0
+
+
+def test_nothing_found_offers_the_nearest_documents(visit: Callable[..., Visit]) -> None:
+    opened = visit()
+    page = opened.page
+    opened.ask("양자 컴퓨터의 얽힘 상태를 설명해 주세요")
+    page.wait_for_selector("#chat .unanswered .sources")
+    assert "찾지 못했습니다" in page.inner_text("#chat .said")
+    page.locator("#chat button.title").first.click()
+    page.wait_for_selector("#source mark")
+    check_source(page)
+    page.screenshot(path=str(SHOTS / "demo-not-found.png"))
+
+
+def test_markup_in_documents_and_questions_is_text(visit: Callable[..., Visit]) -> None:
+    opened = visit()
+    page = opened.page
+    tag, picture = "<img src=http://evil.example/q.png onerror=alert(2)>", "![](http://evil.example/z)"
+    question = f"악성 문서에는 무슨 {tag} 태그와 {picture} 그림이?"
+    opened.ask(question)
+    page.wait_for_selector("#chat .answer .sources")
+    assert page.inner_text("#chat .asked") == question
+    page.locator("#chat .said button.cite").first.click()
+    page.wait_for_selector("#source mark")
+    check_source(page)
+    assert "<img src=http://evil.example/x.png onerror=alert(1)>" in page.inner_text("#source .body")
+    assert page.inner_text("#source h2") == "<b>굵은</b> 제목 *별*"
+    assert page.locator("#chat .answer img, #chat .asked img, #source img, #source h2 b").count() == 0
+    page.wait_for_timeout(300)
+
+
+def test_a_generated_answer_streams_cites_and_stops(visit: Callable[..., Visit], speaker: Server) -> None:
+    opened = visit(endpoint=True)
+    page = opened.page
+    assert "사실과 다를 수 있습니다" in page.inner_text("#notice")
+    speaker.says, speaker.pause_s = "매주 월요일에 쉽니다 [1]. 지어낸 번호입니다 [42].", 0.02
+    opened.ask(QUESTION)
+    page.wait_for_selector("#chat .answer .sources")
+    assert {"waiting", "streaming", "sources"} <= set(page.evaluate("[...window.seen]"))
+    assert "".join(page.inner_text("#chat .said").split()) == "매주월요일에쉽니다1.지어낸번호입니다."
+    page.locator("#chat .said button.cite").click()
+    page.wait_for_selector("#source mark")
+    check_source(page)
+    page.screenshot(path=str(SHOTS / "demo-generated.png"))
+
+    speaker.says, speaker.pause_s = "끝나지 않는 이야기입니다. " * 200, 0.02
+    opened.ask(QUESTION)
+    page.wait_for_selector("#chat .streaming")
+    page.click("#question .stop-button")
+    page.wait_for_selector("#chat .stopped")
+    assert len(page.inner_text("#chat .bot-row:last-of-type >> .said")) < 1_000
+    page.wait_for_selector("#question .submit-button")
+
+
+def test_a_model_out_of_reach_is_one_sentence_in_the_chat(visit: Callable[..., Visit], speaker: Server) -> None:
+    opened = visit(endpoint=True)
+    page = opened.page
+    speaker.status = 503
+    opened.ask(QUESTION)
+    page.wait_for_selector("#chat .problem")
+    assert "답변을 만들지 못했습니다." in page.inner_text("#chat .problem")
+    assert "status 503" in page.inner_text("#chat .problem")
+    page.screenshot(path=str(SHOTS / "demo-problem.png"))
+    speaker.status = 200
+    page.get_by_text("발췌 답변").click()
+    page.wait_for_selector("#notice .extractive")
+    opened.ask(QUESTION)
+    page.wait_for_selector("#chat .answer .sources")
