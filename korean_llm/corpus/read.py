@@ -19,7 +19,7 @@ from korean_llm.sources import wheel_file
 
 Row = dict[str, Any]
 
-# Half of a character: JSON can spell it ("\\ud83d"), UTF-8 cannot. Crawled text is full of emoji cut in two.
+# Half of a character: JSON can spell it ("\ud83d"), UTF-8 cannot. Crawled text is full of emoji cut in two.
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _OPTIONAL = {"title", "input", "answer"}
 
@@ -74,7 +74,10 @@ def _text_row(path: Path, encoding: str) -> Iterator[tuple[str, Row]]:
     """The whole file as one row, its first line as title."""
     with _open(path, encoding) as file:
         text = file.read()
-    yield path.name, {"id": path.name.split(".")[0], "title": text.split("\n", 1)[0].strip()[:80], "text": text}
+    yield (
+        path.name,
+        {"id": Path(path.name.removesuffix(".gz")).stem, "title": text.split("\n", 1)[0].strip()[:80], "text": text},
+    )
 
 
 def _open(path: Path, encoding: str) -> TextIO:

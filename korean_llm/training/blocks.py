@@ -9,6 +9,7 @@ key-value cache either: the Trainer switches config.use_cache off.
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -63,8 +64,7 @@ def build_blocks(
     """
     folder.mkdir(parents=True, exist_ok=True)
     shape = (num_blocks, block_tokens)
-    ids_NT = np.lib.format.open_memmap(folder / "ids.npy", mode="w+", dtype=np.uint32, shape=shape)
-    positions_NT = np.lib.format.open_memmap(folder / "positions.npy", mode="w+", dtype=np.uint32, shape=shape)
+    ids_NT, positions_NT = (_new_memmap(folder / name, shape) for name in ("ids.npy", "positions.npy"))
     ids, positions = ids_NT.reshape(-1), positions_NT.reshape(-1)
     taken = dict.fromkeys(shares, 0)
     at = 0
@@ -82,6 +82,14 @@ def build_blocks(
     ids_NT.flush()
     positions_NT.flush()
     return taken
+
+
+def _new_memmap(path: Path, shape: tuple[int, int]) -> np.memmap:
+    """An array on disk whose room is taken at once: a disk that fills up under a memory map kills the process."""
+    array: np.memmap = np.lib.format.open_memmap(path, mode="w+", dtype=np.uint32, shape=shape)
+    with path.open("r+b") as file:
+        os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
+    return array
 
 
 def mixed(

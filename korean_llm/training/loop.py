@@ -96,8 +96,9 @@ def trim_metrics(out: Path, label: str, step: int) -> None:
     rows = [row for row in console.read_metrics(out) if row.get("phase") != label or row.get("step", 0) <= step]
     path = out / METRICS_FILE
     if path.exists():
-        text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
-        path.write_text(text, encoding="utf-8")
+        aside = path.with_name(path.name + ".new")
+        aside.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
+        aside.replace(path)
 
 
 class PhaseTrainer(Trainer):
