@@ -154,16 +154,17 @@ def test_plain_libraries_open_what_is_published(unbroken: Path, machine, tmp_pat
 
 def test_killed_at_every_stage_it_finishes_with_the_same_weights(place: Path, unbroken: Path) -> None:
     out = place / "runs" / "killed"
-    chance = random.Random(17)
+    chance, killed = random.Random(17), 0
     arguments = ("run", "recipe.yaml", "--device", "cpu", "--out", "runs/killed")
     for stage in STAGE_NAMES:
         process = subprocess.Popen(command(*arguments), cwd=place, env=environment(), stderr=subprocess.DEVNULL)
         while process.poll() is None and not (out / f"{stage}.partial").exists():
             time.sleep(0.01)
-        time.sleep(chance.uniform(0, 1.0 if stage in ("base", "corpus") else 3.0))
-        os.kill(process.pid, signal.SIGKILL)
-        process.wait()
+        time.sleep(chance.uniform(0, 0.5 if stage in ("base", "corpus", "retrieval", "evaluation") else 2.0))
+        process.kill()
+        killed += process.wait() == -signal.SIGKILL
         assert run(place, "show", "runs/killed").returncode == 0, "what is complete verifies after every kill"
+    assert killed >= len(STAGE_NAMES) - 2, "nearly every run was still at work when it was killed"
     result = run(place, *arguments)
     assert result.returncode == 0, result.stderr
     shown = run(place, "show", "runs/killed")
