@@ -107,11 +107,10 @@ def load_manifest(folder: Path) -> Manifest | None:
         value = json.loads(path.read_text(encoding="utf-8"))
         if value.pop("schema") != SCHEMA:
             raise KoreanLLMError(f"{path} was written by another version; run the stage again with --force.")
-        value.pop("fingerprint", None)
-        checksum = value.pop("checksum")
+        marks = value.pop("fingerprint"), value.pop("checksum")
         files = [File(**item) for item in value.pop("files")]
         manifest = Manifest(files=files, **value)
-        if manifest.checksum != checksum:
+        if marks != (manifest.fingerprint, manifest.checksum):
             raise ValueError("the checksum differs")
         return manifest
     except FileNotFoundError:
