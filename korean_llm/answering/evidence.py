@@ -24,8 +24,9 @@ NUM_HITS = 8
 NUM_READ = 3
 """Passages whose sentences may be cited; the others only tell which terms are common."""
 
-MIN_COVERAGE = 0.2
-"""Below it, the question counts as not answered here. Chosen on the shipped questions against unrelated ones."""
+MIN_COVERAGE = 0.15
+"""Below it, the question counts as not answered here. Of the shipped questions 96 % lie above, of unrelated ones 73 %
+below; it was chosen on those same questions."""
 
 K1, B = 0.9, 0.5
 BIGRAM_WEIGHT = 0.3

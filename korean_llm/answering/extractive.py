@@ -11,7 +11,7 @@ from korean_llm.answering.evidence import Evidence, Sentence, gather, score_sent
 from korean_llm.retrieval import Index
 
 MAX_SENTENCES = 3
-MARGIN = 2.0
+MARGIN = 3.0
 """A sentence is added while its score is at most this many standard deviations below the best one's."""
 
 NUM_NEAREST = 3
