@@ -40,7 +40,7 @@ class Lexical:
         for name in weights:
             terms = list(console.progress(_terms(name, texts), f"indexing {name}", len(texts)))
             fields[name] = bm25s.BM25(k1=K1, b=B, method="lucene")
-            fields[name].index(terms if any(terms) else [["∅"] for _ in terms], show_progress=False)
+            fields[name].index(_numbered(terms if any(terms) else [["∅"] for _ in terms]), show_progress=False)
         return cls(fields, weights)
 
     def save(self, folder: Path) -> None:
@@ -69,6 +69,12 @@ def field_weights(analyzer: Analyzer) -> dict[str, float]:
     if analyzer == "kiwi+bigram":
         return {"morphemes": 1.0, "bigrams": BIGRAM_WEIGHT}
     return {"morphemes": 1.0} if analyzer == "kiwi" else {"bigrams": 1.0}
+
+
+def _numbered(texts: list[list[str]]) -> tuple[list[list[int]], dict[str, int]]:
+    """Terms as numbers, in the order in which they appear: bm25s' own order differs from process to process."""
+    vocabulary: dict[str, int] = {}
+    return [[vocabulary.setdefault(term, len(vocabulary)) for term in text] for text in texts], vocabulary
 
 
 def _terms(field: str, texts: Sequence[str]) -> Iterator[list[str]]:
