@@ -45,7 +45,8 @@ def write_rows(path: Path, count: int) -> None:
 def recipe_text(place: Path, name: str = "small") -> str:
     return (
         f"# A recipe of the tests.\nname: {name}\nbase: {place}/base\n"
-        f"corpus: {{sources: {{{place}/good.jsonl: 1}}, clean: {{min_chars: 20}}, near_duplicates: 1.0, holdout: 0.3}}\n"
+        f"corpus: {{sources: {{{place}/good.jsonl: 1}}, clean: {{min_chars: 20}},"
+        " near_duplicates: 1.0, holdout: 0.3}\n"
         "vocabulary: {new_tokens: 20}\n"
         f"retrieval: {{documents: [{place}/good.jsonl], analyzer: bigram}}\n"
     )
@@ -232,10 +233,10 @@ def test_selections_that_cannot_be(
 
 def test_a_stage_without_its_inputs_names_them(place: Path, tmp_path: Path, machine: Machine) -> None:
     for selection in ({"only": "vocabulary"}, {"start": "vocabulary"}):
-        with pytest.raises(KoreanLLMError, match="'vocabulary' reads the artifact 'base'.*--from base"):
+        with pytest.raises(KoreanLLMError, match=r"'vocabulary' reads the artifact 'base'.*--from base"):
             execute(recipe_text(place), tmp_path / "run", machine, **selection)
     execute(recipe_text(place), tmp_path / "run", machine, until="base")
-    with pytest.raises(KoreanLLMError, match="'corpus', which is not complete.*--from corpus"):
+    with pytest.raises(KoreanLLMError, match=r"'corpus', which is not complete.*--from corpus"):
         execute(recipe_text(place), tmp_path / "run", machine, only="vocabulary")
 
 
@@ -304,7 +305,7 @@ def test_states_of_a_run(place: Path, run: Path, machine: Machine) -> None:
 
 def test_a_folder_of_another_recipe(place: Path, run: Path, machine: Machine) -> None:
     before = (run / RECIPE_COPY).read_bytes()
-    with pytest.raises(KoreanLLMError, match="holds a run of the recipe 'small', not of 'other'.*--out"):
+    with pytest.raises(KoreanLLMError, match=r"holds a run of the recipe 'small', not of 'other'.*--out"):
         execute(recipe_text(place, "other"), run, machine)
     assert (run / RECIPE_COPY).read_bytes() == before
 
@@ -476,6 +477,8 @@ def test_other_errors_are_not_taken_for_a_full_disk() -> None:
         raise RuntimeError("shapes differ")
     with pytest.raises(KoreanLLMError, match="known"), disk_errors("corpus", Path("run")):
         raise KoreanLLMError("known")
-    with pytest.raises(KoreanLLMError, match="stage 'corpus' could not write to run: .* two lines; free"):
-        with disk_errors("corpus", Path("run")):
-            raise OSError(28, "two\n lines")
+    with (
+        pytest.raises(KoreanLLMError, match=r"'corpus' could not write to run: .* two lines; free"),
+        disk_errors("corpus", Path("run")),
+    ):
+        raise OSError(28, "two\n lines")
