@@ -210,7 +210,7 @@ def test_offline_the_hub_is_not_asked() -> None:
 class Hub(http.server.BaseHTTPRequestHandler):
     """Answers every HEAD request."""
 
-    def do_HEAD(self) -> None:  # noqa: N802
+    def do_HEAD(self) -> None:
         self.send_response(200)
         self.end_headers()
 
