@@ -182,7 +182,7 @@ def visit(browser: Any, demos: tuple[Demo, Demo]) -> Iterator[Callable[..., Visi
 
 def check_source(page: Any) -> None:
     """The marked text is the document's text at the place that the panel names, and the document stands around it."""
-    title_line = page.inner_text("#source .where")
+    title_line = page.text_content("#source .where") or ""
     document_id = title_line.split(" · ")[0]
     start, end = (int(n.replace(",", "")) for n in re.search(r"([\d,]+)–([\d,]+)번째", title_line).groups())
     text = text_of(document_id)
