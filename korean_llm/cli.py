@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import sys
@@ -243,6 +244,9 @@ def _quiet_libraries() -> None:
 def main() -> None:
     """Entry point of the command `korean-llm`."""
     _quiet_libraries()
+    for stream in (sys.stdout, sys.stderr):  # a terminal that cannot show Korean shows question marks
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
     try:
         app()
     except KoreanLLMError as error:
