@@ -23,15 +23,16 @@ def normalise(text: str) -> str:
 
     Indentation at the start of a line is kept: code and lists need it.
     """
-    text = _CONTROL.sub("", _LINE_ENDS.sub("\n", unicodedata.normalize("NFC", text)))
-    lines = (_one_line(line) for line in text.split("\n"))
+    text = _CONTROL.sub("", _LINE_ENDS.sub("\n", text))
+    # NFC comes after that: what stood between two letters may have kept them from becoming one.
+    lines = (_one_line(line) for line in unicodedata.normalize("NFC", text).split("\n"))
     return _BLANK_LINES.sub("\n\n", "\n".join(lines)).strip()
 
 
 def _one_line(line: str) -> str:
     body = line.lstrip(" \t")
     indent = line[: len(line) - len(body)]
-    return indent + _SPACES.sub(" ", body).rstrip()
+    return (indent + _SPACES.sub(" ", body)).rstrip()
 
 
 def split_text(text: str, max_chars: int) -> list[str]:
@@ -50,7 +51,8 @@ def split_text(text: str, max_chars: int) -> list[str]:
             break
     else:
         cut = middle
-    return split_text(text[:cut].rstrip(), max_chars) + split_text(text[cut:].removeprefix(" ").lstrip("\n"), max_chars)
+    halves = text[:cut].rstrip(), text[cut:].removeprefix(" ").lstrip("\n")
+    return [part for half in halves if half for part in split_text(half, max_chars)]
 
 
 def reason_to_drop(text: str, language: str, settings: CleanSettings) -> str | None:
