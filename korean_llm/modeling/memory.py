@@ -2,8 +2,9 @@
 
 Bytes per parameter: bfloat16 weights 2, NF4 with double quantization 0.516 (Dettmers et al. 2023: 4 bits and
 0.127 bits of constants). What trains is held as PEFT holds it: adapters in float32 (4 weights + 4 gradient +
-8 AdamW), weights of the model itself in bfloat16 (2 gradient + 4 AdamW; 2 with 8-bit AdamW). Activations assume
-that one block's input is kept per layer and one layer is recomputed at a time.
+8 AdamW), weights of the model itself in bfloat16 (2 gradient + 4 AdamW; 2 with 8-bit AdamW). New rows lie twice in
+float32 over every table, whichever of them trains: as they learn, and as they were. Activations assume that one
+block's input is kept per layer and one layer is recomputed at a time.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from korean_llm.modeling.shape import Shape
-from korean_llm.recipe import InstructionSettings, PretrainingSettings
+from korean_llm.recipe import InstructionSettings, PretrainingSettings, TrainableGroup
 
 GIB = 1024**3
 _BF16, _NF4, _ADAPTER_STATE = 2.0, 0.516, 12.0
@@ -50,16 +51,18 @@ def pretraining_memory(shape: Shape, new_tokens: int, settings: PretrainingSetti
     """The largest need of any phase: everything that some phase trains is counted."""
     groups = settings.groups
     extended = _extended(shape, new_tokens)
-    num_tables = 1 if shape.tied else 2
-    rows = new_tokens * shape.hidden * num_tables if groups & {"new_input_rows", "new_output_rows", "all"} else 0
+    held_rows = new_tokens * shape.hidden * (1 if shape.tied else 2)
+    if "all" in groups:
+        groups |= {"new_input_rows", "new_output_rows"}
+    rows = new_tokens * shape.hidden * _num_tables(shape, groups, "new_")
     adapter = shape.lora(settings.lora.rank) if "lora" in groups else 0
     own = extended.linear if "all" in groups else 0
-    own += sum(extended.table for group in ("input_rows", "output_rows") if group in groups)
+    own += extended.table * _num_tables(shape, groups, "")
     state = 2 + (4 if settings.optimizer == "adamw_torch_fused" else 2)
     tokens = min(micro_tokens(gpu_gib), settings.block_tokens * settings.batch_blocks)
     return Memory(
         weights=_weights(extended, settings.quantized_base) / GIB,
-        rows=rows * 4 / GIB,
+        rows=held_rows * 2 * 4 / GIB,
         gradients_and_optimizer=((rows + adapter) * _ADAPTER_STATE + adapter * 4 + own * state) / GIB,
         activations=_activations(extended, max(tokens, settings.block_tokens)) / GIB,
         logits=_logits(extended, max(tokens, settings.block_tokens)) / GIB,
@@ -78,6 +81,12 @@ def instruction_memory(shape: Shape, new_tokens: int, settings: InstructionSetti
         activations=_activations(extended, tokens) / GIB,
         logits=_logits(extended, tokens) / GIB,
     )
+
+
+def _num_tables(shape: Shape, groups: set[TrainableGroup], prefix: str) -> int:
+    """Tables whose rows the groups train; input and output rows of a tied model are one table."""
+    named = sum(f"{prefix}{side}_rows" in groups for side in ("input", "output"))
+    return min(named, 1) if shape.tied else named
 
 
 def _extended(shape: Shape, new_tokens: int) -> Shape:
