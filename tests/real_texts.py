@@ -1,0 +1,230 @@
+"""Real text for tests and benchmarks of the vocabulary room: Korean by register, and everything that is not Korean.
+
+Korean lies in ../shared/data beside the checkout and in corpora/prose-ko. The rest is whatever the machine has:
+sources and documents of installed packages, and their translations into other languages (gettext catalogues).
+Files that are opened are regular files of installed software, at most 2 MB each.
+"""
+
+from __future__ import annotations
+
+import gettext
+import gzip
+import hashlib
+import json
+import random
+import site
+import sys
+import sysconfig
+import unicodedata
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from pathlib import Path
+
+from korean_llm.hangul import HANGUL, holds_hangul
+
+ROOT = Path(__file__).resolve().parents[1]
+DATA = ROOT.parent / "shared" / "data"
+HELD_OUT = 0.05
+"""Share of rulings and technical documents that nothing learns from."""
+
+REGISTERS = {
+    "rulings": "corpus/legal_precedents",
+    "technical documents": "corpus/msdocs_human_translated",
+    "novels": "corpus/literature",
+    "news": "evaluation/parallel_ntrex_200",
+}
+_MAX_FILE_BYTES = 2_000_000
+_CODE = {".py", ".js", ".ts", ".c", ".h", ".hpp", ".pm", ".css", ".json", ".xml", ".yaml", ".toml"}
+_PROSE = {".rst", ".md", ".txt", ".html"}
+
+
+def position(id: str) -> float:
+    """A number in [0, 1) fixed by an id."""
+    return int.from_bytes(hashlib.sha256(id.encode()).digest()[:6]) / 2**48
+
+
+def rows(name: str) -> Iterator[dict[str, str]]:
+    """Rows of one file of the data folder, by its path there without .jsonl.gz."""
+    with gzip.open(DATA / f"{name}.jsonl.gz", "rt", encoding="utf-8") as file:
+        yield from map(json.loads, file)
+
+
+def learning_texts(max_bytes: int) -> list[str]:
+    """Korean to learn from: all of prose-ko, the rest half rulings, half technical documents, none of it held out."""
+    with (ROOT / "corpora" / "prose-ko" / "documents.jsonl").open(encoding="utf-8") as file:
+        texts = [json.loads(line)["text"] for line in file]
+    each = (max_bytes - sum(len(text.encode()) for text in texts)) // 2
+    for register in ("rulings", "technical documents"):
+        learned = [row for row in rows(REGISTERS[register]) if position(row["id"]) >= HELD_OUT]
+        # In an order of its own, so that a part of a set is a sample of it.
+        learned.sort(key=lambda row: position(row["id"]))
+        texts += cut_to([row["text"] for row in learned], each)
+    return texts
+
+
+def held_out(max_bytes: int) -> dict[str, list[str]]:
+    """Documents of each register that learning_texts leaves out, at most so many bytes of each."""
+    found = {}
+    for register, name in REGISTERS.items():
+        chosen: Iterable[dict[str, str]] = rows(name)
+        if register in ("rulings", "technical documents"):
+            chosen = (row for row in chosen if position(row["id"]) < HELD_OUT)
+        found[register] = cut_to((row["text"] if "text" in row else row["ko"] for row in chosen), max_bytes)
+    return found
+
+
+def cut_to(texts: Iterable[str], max_bytes: int) -> list[str]:
+    """The first texts, whole, until they hold max_bytes."""
+    chosen, size = [], 0
+    for text in texts:
+        if size >= max_bytes:
+            break
+        chosen.append(text)
+        size += len(text.encode())
+    return chosen
+
+
+def korean_lines() -> Iterator[str]:
+    """Different Korean lines of all sets: rulings, statutes, novels, documents, reviews with slang and typos."""
+    names = ["noisy/nsmc_reviews", "corpus/literature", "corpus/legal_statutes", "instruction/chatbot"]
+    names += ["corpus/python_docs_ko", "evaluation/parallel_ntrex_200", "corpus/legal_precedents"]
+    seen: set[int] = set()
+    for name in [*names, "corpus/msdocs_human_translated"]:
+        for row in rows(name):
+            for line in "\n".join(str(value) for key, value in row.items() if key != "id").splitlines():
+                if hash(line) not in seen and holds_hangul(line):
+                    seen.add(hash(line))
+                    yield line
+
+
+def other_lines() -> Iterator[tuple[str, str]]:
+    """(kind, line): different lines without Hangul. Kinds: "English", "code", "other scripts", "generated".
+
+    The kinds come in turn, so that any first part of them is a mixture.
+    """
+    sources = {
+        "English": _english(),
+        "code": _lines_of(_files(_CODE)),
+        "other scripts": _other_scripts(),
+        "generated": generated_strings(),
+    }
+    seen: set[int] = set()
+    while sources:
+        for kind, lines in list(sources.items()):
+            part = list(islice(lines, 1000))
+            if not part:
+                del sources[kind]
+            for line in part:
+                if hash(line) not in seen and not holds_hangul(line):
+                    seen.add(hash(line))
+                    yield kind, line
+
+
+def _english() -> Iterator[str]:
+    if DATA.is_dir():
+        for path in sorted((DATA / "english").glob("*.jsonl.gz")):
+            for row in rows(f"english/{path.name.removesuffix('.jsonl.gz')}"):
+                yield from row["text"].split("\n")
+        for row in rows("evaluation/parallel_ntrex_200"):
+            yield row["en"]
+    yield from _lines_of(_files(_PROSE))
+
+
+def _folders() -> list[Path]:
+    places = [sysconfig.get_path("stdlib"), sysconfig.get_path("purelib"), *site.getsitepackages(), "/usr/share/doc"]
+    found = dict.fromkeys(
+        Path(place) for place in [*places, "/usr/share/perl", "/usr/include", "/usr/lib/node_modules"]
+    )
+    return [path for path in found if path.is_dir()]
+
+
+def _files(suffixes: set[str]) -> Iterator[Path]:
+    """Files of installed software, in a random order that is always the same."""
+    found = {path for folder in _folders() for path in folder.rglob("*") if path.suffix in suffixes}
+    yield from sorted(found, key=lambda path: position(str(path)))
+
+
+def _lines_of(paths: Iterable[Path]) -> Iterator[str]:
+    for path in paths:
+        try:
+            if not path.is_file() or path.stat().st_size > _MAX_FILE_BYTES:
+                continue
+            text = path.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError):
+            continue
+        # Only line feeds end a line here: form feeds and U+2028 stay inside, as they do in documents.
+        yield from (line for line in text.split("\n") if line)
+
+
+def _other_scripts() -> Iterator[str]:
+    """Translations of programs' messages into all languages at hand, and lines of sources that are not ASCII."""
+    catalogues = {path for folder in [Path("/usr/share/locale"), *_folders()] for path in folder.rglob("*.mo")}
+    for path in sorted(catalogues, key=lambda path: position(str(path))):
+        try:
+            with path.open("rb") as file:
+                messages = gettext.GNUTranslations(file)._catalog.values()  # type: ignore[attr-defined]
+        except (OSError, UnicodeDecodeError, ValueError):
+            continue
+        yield from (line for message in messages for line in str(message).split("\n") if line)
+    yield from (line for line in _lines_of(_files(_CODE | _PROSE)) if not line.isascii())
+
+
+def _assigned() -> list[list[str]]:
+    """Characters of Unicode by block of 128, without Hangul, surrogates and what is not assigned.
+
+    Of the blocks of Hanja every 40th: they would be four of five.
+    """
+    blocks: list[list[str]] = []
+    for number, start in enumerate(range(0, sys.maxunicode, 128)):
+        if number % 40 and unicodedata.name(chr(start), "").startswith("CJK UNIFIED"):
+            continue
+        block = [
+            chr(code)
+            for code in range(start, start + 128)
+            if unicodedata.category(chr(code)) not in ("Cn", "Cs") and not holds_hangul(chr(code))
+        ]
+        if block and unicodedata.category(block[0]) != "Co":
+            blocks.append(block)
+    return blocks
+
+
+_HARD = [
+    *" \u00a0\u2581\u3000\u200b\u200d\ufeff\u0120\u010a\u0000\u0001\t\r\u000b\u000c\u001b\u007f\u0085\u2028\ufffd",
+    *["  ", "    ", "\r\n", "\n\n", " The", "return ", "def f(x):", "e\u0301", "👩\u200d👩\u200d👧", "\U0001f1f0"],
+    *"▁▁ <0xEA> <0xB0> <unk>a </s <|im Ġê° ê°Ģ ê° 0 12 3456789 's 'LL can't the http://a.b/c?d=e {} [];".split(),
+    *"é ﬁ Å Ⅳ ½ ﾊﾝｸﾞﾙ ﾡﾢﾣ 韓國語 大韓民國 漢字 かな カナ ꀀꀁ ꥀ ꩠ ꪀ ㄅㄆㄇ ㈀ ㉠ ㋀ ㌀ 👍🏽 🇰🇷 🙂 𝕳 𠮷 Ω я ש ع ก अ".split(),
+]
+
+
+def generated_strings(seed: int = 7) -> Iterator[str]:
+    """Strings without Hangul that cutting goes wrong on, without end.
+
+    Runs of one Unicode block, of half-width letters and enclosed Korean signs, spaces of all kinds, controls, text
+    that looks like byte pieces and like the byte-level alphabet, broken special tokens.
+    """
+    choose = random.Random(seed)
+    blocks = _assigned()
+    while True:
+        parts = []
+        for _ in range(choose.randint(1, 8)):
+            block = choose.choice(blocks)
+            letters = "".join(choose.choice(block) for _ in range(choose.randint(1, 6)))
+            parts.append(choose.choice([letters, choose.choice(_HARD)]))
+        yield "".join(parts)
+
+
+def mixed_strings(seed: int = 8) -> Iterator[str]:
+    """Generated strings with Hangul in them: syllables, jamo of every block, decomposed syllables, without end."""
+    choose = random.Random(seed)
+    ranges = [range(ord(part[0]), ord(part[-1]) + 1) for part in HANGUL_RANGES]
+    for rest in generated_strings(seed):
+        hangul = "".join(chr(choose.choice(choose.choice(ranges))) for _ in range(choose.randint(1, 6)))
+        word = choose.choice(
+            ["한국어", "대한민국은 ", "ㅋㅋㅋㅋ", "ㅠㅠ", "법원은", " 이다.", "했습니다", hangul, hangul]
+        )
+        word = unicodedata.normalize(choose.choice(["NFC", "NFD"]), word)
+        cut = choose.randint(0, len(rest))
+        yield rest[:cut] + word + rest[cut:]
+
+
+HANGUL_RANGES = [HANGUL[start : start + 3] for start in range(0, len(HANGUL), 3)]
