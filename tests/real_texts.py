@@ -191,9 +191,11 @@ def _assigned() -> list[list[str]]:
 _HARD = [
     *" \u00a0\u2581\u3000\u200b\u200d\ufeff\u0120\u010a\u0000\u0001\t\r\u000b\u000c\u001b\u007f\u0085\u2028\ufffd",
     *["  ", "    ", "\r\n", "\n\n", " The", "return ", "def f(x):", "e\u0301", "👩\u200d👩\u200d👧", "\U0001f1f0"],
-    *"▁▁ <0xEA> <0xB0> <unk>a </s <|im Ġê° ê°Ģ ê° 0 12 3456789 's 'LL can't the http://a.b/c?d=e {} [];".split(),
-    *"é ﬁ Å Ⅳ ½ ﾊﾝｸﾞﾙ ﾡﾢﾣ 韓國語 大韓民國 漢字 かな カナ ꀀꀁ ꥀ ꩠ ꪀ ㄅㄆㄇ ㈀ ㉠ ㋀ ㌀ 👍🏽 🇰🇷 🙂 𝕳 𠮷 Ω я ש ع ก अ".split(),
 ]
+_HARD_WORDS = (
+    "▁▁ <0xEA> <0xB0> <unk>a </s <|im Ġê° ê°Ģ ê° 0 12 3456789 's 'LL can't the http://a.b/c?d=e {} []; é ﬁ Å Ⅳ ½"
+    " ﾊﾝｸﾞﾙ ﾡﾢﾣ 韓國語 大韓民國 漢字 かな カナ ꀀꀁ ꥀ ꩠ ꪀ ㄅㄆㄇ ㈀ ㉠ ㋀ ㌀ 👍🏽 🇰🇷 🙂 𝕳 𠮷 Ω я ש ع ก अ"
+)
 
 
 def generated_strings(seed: int = 7) -> Iterator[str]:
@@ -203,13 +205,13 @@ def generated_strings(seed: int = 7) -> Iterator[str]:
     that looks like byte pieces and like the byte-level alphabet, broken special tokens.
     """
     choose = random.Random(seed)
-    blocks = _assigned()
+    blocks, hard = _assigned(), [*_HARD, *_HARD_WORDS.split()]
     while True:
         parts = []
         for _ in range(choose.randint(1, 8)):
             block = choose.choice(blocks)
             letters = "".join(choose.choice(block) for _ in range(choose.randint(1, 6)))
-            parts.append(choose.choice([letters, choose.choice(_HARD)]))
+            parts.append(choose.choice([letters, choose.choice(hard)]))
         yield "".join(parts)
 
 
