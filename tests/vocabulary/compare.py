@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import random
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice, product
 from pathlib import Path
 
+import sentencepiece
 from tokenizers import Tokenizer
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
@@ -108,6 +110,36 @@ def _comes_out(extended: Tokenizer, id: int, raw: bytes) -> bool:
     joined = (before + raw + after for before, after in product(_BEFORE[begun], _AFTER[missing]))
     texts = ["\n" + text.decode(errors="ignore") for text in joined]
     return any(id in found for part in batches(texts, 256) for found in ids(extended, part))
+
+
+def soups(tokens: NewTokens, count: int, seed: int = 9) -> list[str]:
+    """Texts of new tokens, halves of them and spaces thrown together: what merges compete for."""
+    choose = random.Random(seed)
+    texts = sorted(tokens.whole.values())
+    found = []
+    for _ in range(count):
+        parts = []
+        for _ in range(choose.randint(1, 8)):
+            text = choose.choice(texts)
+            half = choose.randint(0, len(text))
+            parts.append(choose.choice([text, text * choose.randint(2, 5), text[:half], text[half:], " ", "a", "다"]))
+        found.append("".join(parts))
+    return found
+
+
+def same_in_sentencepiece(text: str) -> bool:
+    """Whether SentencePiece and `tokenizers` take a text for the same: there `<s>` is text, here the special token.
+
+    U+2581 and U+0000 are left out too: SentencePiece reads the first as a space and ends a text at the second.
+    """
+    return not any(part in text for part in ("<s>", "</s>", "<unk>", SPACE, "\0"))
+
+
+def disagreeing(folder: Path, lines: Sequence[str]) -> list[str]:
+    """Lines that the folder's tokenizer.model and tokenizer.json cut otherwise."""
+    model = sentencepiece.SentencePieceProcessor(model_file=str(folder / "tokenizer.model"))
+    found = ids(backend(folder), lines)
+    return [line for line, want, have in zip(lines, model.encode(list(lines)), found, strict=True) if want != have]
 
 
 def special_ids(tokenizer: PreTrainedTokenizerBase) -> dict[str, object]:

@@ -1,0 +1,379 @@
+"""Vocabulary extension measured on the tokenizers of real models, and side by side with what others do.
+
+    python tests/benchmarks/vocabulary.py [table] [bars] [peers] [learning]      (without a name: all four)
+
+table: tokens per eojeol on held-out Korean of four registers, before and after, for recipes/README.md.
+bars: old text untouched on a million lines without Hangul, Korean decoded alike, every token reached, compression.
+peers: `add_tokens` and SentencePiece pieces merged, with the same number of tokens: tokens and encoding speed.
+learning: time and memory of learning 8,000 tokens, against bare `sentencepiece` and `tokenizers`.
+
+Prints Markdown. Learns from 16 MB of Korean (rulings, technical documents, prose); what is measured is held out.
+Needs ../shared/data beside the checkout. --lines, --korean-lines and --bytes make it smaller.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from datetime import UTC, datetime
+from functools import cache
+from itertools import islice
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+
+from tokenizers import Tokenizer
+
+from korean_llm.errors import KoreanLLMError
+from korean_llm.hangul import eojeols
+from tests import real_texts
+from tests.real_tokenizers import NAMES, NotReachableError, real_tokenizer
+from tests.reference import peers
+from tests.vocabulary import compare
+
+SIZES = (2_000, 8_000, 16_000)
+LEARNED = 8_000
+PROVED = ("SmolLM2", "Llama-2", "Llama-3", "Qwen3")
+
+
+class Bench:
+    """The settings of one run, its scratch folder, and the extensions made so far."""
+
+    def __init__(self, options: argparse.Namespace, scratch: Path) -> None:
+        self.options, self.scratch = options, scratch
+        self.registers = real_texts.held_out(options.held_out_bytes)
+        self.failed: list[str] = []
+
+    @cache  # noqa: B019 - one bench a process
+    def learning_texts(self) -> list[str]:
+        return real_texts.learning_texts(self.options.bytes)
+
+    @cache  # noqa: B019
+    def other_lines(self, count: int) -> list[tuple[str, str]]:
+        return list(islice(real_texts.other_lines(), count))
+
+    @cache  # noqa: B019
+    def korean_lines(self) -> list[str]:
+        return list(islice(real_texts.korean_lines(), self.options.korean_lines))
+
+    @cache  # noqa: B019
+    def base(self, name: str) -> Path | None:
+        try:
+            return real_tokenizer(name)
+        except NotReachableError as error:
+            print(f"\n{name} is skipped: {error}")
+            return None
+
+    @cache  # noqa: B019
+    def extended(self, name: str, num_tokens: int) -> Path | str:
+        """The extension's folder, or the sentence it was refused with."""
+        from korean_llm.vocabulary import extend
+
+        out, base = self.scratch / f"{name}-{num_tokens}", self.base(name)
+        assert base is not None
+        try:
+            extend(base, self.learning_texts(), num_tokens, out)
+        except KoreanLLMError as error:
+            return str(error)
+        return out
+
+    def judge(self, figure: str, holds: bool, bar: str) -> str:
+        """A cell of the bars table; a bar that does not hold is also said at the end."""
+        if not holds:
+            self.failed.append(f"{figure}, bar {bar}")
+        return f"{'yes' if holds else '**no**'} | {bar}"
+
+
+def loaded(folder: Path) -> Tokenizer:
+    """The tokenizer as transformers loads it."""
+    return compare.load(folder).backend_tokenizer
+
+
+def num_tokens(tokenizer: Tokenizer, texts: list[str]) -> int:
+    return sum(map(len, compare.ids(tokenizer, texts)))
+
+
+def fertility(tokenizer: Tokenizer, texts: list[str]) -> float:
+    return num_tokens(tokenizer, texts) / sum(len(eojeols(text)) for text in texts)
+
+
+def row(*cells: object) -> None:
+    print("| " + " | ".join(map(str, cells)) + " |", flush=True)
+
+
+def head(*cells: str) -> None:
+    row(*cells)
+    row(*["---"] * len(cells))
+
+
+def count_changed(base: Tokenizer, extended: Tokenizer, lines: Iterator[tuple[str, str]]) -> tuple[Counter, list[str]]:
+    """Lines checked by kind, and those whose ids changed."""
+    checked: Counter[str] = Counter()
+    wrong: list[str] = []
+    while part := list(islice(lines, 20_000)):
+        checked.update(kind for kind, _ in part)
+        wrong += compare.changed(base, extended, [line for _, line in part])
+    return checked, wrong
+
+
+def table(bench: Bench) -> None:
+    """Fertility of every model and register, before and after, with the lines without Hangul checked beside it."""
+    lines = bench.other_lines(bench.options.table_lines)
+    print(f"\nTokens per eojeol on held-out Korean, learned from {bench.options.bytes / 1e6:.0f} MB:\n")
+    head("model", "new tokens", *bench.registers, f"of {len(lines):,} lines without Hangul, changed")
+    for name in NAMES:
+        if (folder := bench.base(name)) is None:
+            continue
+        base = loaded(folder)
+        row(name, "–", *(f"{fertility(base, texts):.2f}" for texts in bench.registers.values()), "")
+        for size in SIZES:
+            found = bench.extended(name, size)
+            if isinstance(found, str):
+                row(name, f"{size:,}", f"refused: {found}", *[""] * len(bench.registers))
+                break
+            extended = loaded(found)
+            _, wrong = count_changed(base, extended, iter(lines))
+            row(
+                name,
+                f"{size:,}",
+                *(f"{fertility(extended, texts):.2f}" for texts in bench.registers.values()),
+                len(wrong),
+            )
+
+
+def bars(bench: Bench) -> None:
+    """What the project promises, each with the figure found."""
+    print("\nOld text (8,000 new tokens each):\n")
+    head("model", "what", "checked", "found", "holds", "bar")
+    for name in PROVED:
+        if (folder := bench.base(name)) is None:
+            continue
+        found = bench.extended(name, LEARNED)
+        if isinstance(found, str):
+            row(name, f"refused: {found}", "", "", "", "")
+            bench.failed.append(f"{name}: {found}")
+            continue
+        _prove(bench, name, folder, found)
+    _compression(bench)
+    print("\n" + ("All bars hold." if not bench.failed else "Not held: " + "; ".join(bench.failed)))
+
+
+def _prove(bench: Bench, name: str, base_folder: Path, folder: Path) -> None:
+    first, second = compare.load(base_folder), compare.load(folder)
+    base, extended = first.backend_tokenizer, second.backend_tokenizer
+    old, new = compare.special_ids(first), compare.special_ids(second)
+    moved = [key for key in old if old[key] != new.get(key)] + [key for key in new if key not in old]
+    _proved(bench, name, "special tokens", len(old), moved)
+    checked, wrong = count_changed(base, extended, iter(bench.other_lines(bench.options.lines)))
+    kinds = ", ".join(f"{kind} {count:,}" for kind, count in sorted(checked.items()))
+    _proved(bench, name, f"ids of lines without Hangul ({kinds})", checked.total(), wrong)
+    tokens = compare.new_tokens(base, extended)
+    korean = [*bench.korean_lines(), *islice(real_texts.mixed_strings(), 20_000), *compare.soups(tokens, 20_000)]
+    wrong = [line for lines in compare.batches(korean) for line in compare.differently_decoded(base, extended, lines)]
+    _proved(bench, name, "Korean lines decoded as by the base", len(korean), wrong)
+    if (folder / "tokenizer.model").exists():
+        lines = [line for _, line in bench.other_lines(bench.options.lines)[:200_000]] + korean
+        lines = [line for line in lines if compare.same_in_sentencepiece(line)]
+        _proved(
+            bench, name, "ids of tokenizer.model and tokenizer.json", len(lines), compare.disagreeing(folder, lines)
+        )
+    _proved(bench, name, "new tokens reached", len(tokens), compare.unreachable(extended, tokens))
+
+
+def _proved(bench: Bench, name: str, what: str, total: int, wrong: list) -> None:
+    row(name, what, f"{total:,}", len(wrong), bench.judge(f"{name}, {what}: {len(wrong)}", not wrong, "0"))
+    for example in wrong[:3]:
+        print(f"  counter-example: {example!r}", file=sys.stderr)
+
+
+def _compression(bench: Bench) -> None:
+    every = [text for texts in bench.registers.values() for text in texts]
+    prose = bench.registers["novels"] + bench.registers["news"]
+    print("\nCompression on held-out Korean:\n")
+    head("model", "new tokens", "text", "figure", "holds", "bar")
+    for size, bar in ((8_192, 0.50), (16_384, 0.46)):
+        figure = _ratio(bench, "Llama-2", size, every)
+        holds = bench.judge(f"Llama-2, {size:,} tokens: {figure:.3f} × base", figure <= bar, f"≤ {bar:.2f} × base")
+        row("Llama-2", f"{size:,}", "all four registers", f"{figure:.3f} × base", holds)
+        for register, texts in bench.registers.items():
+            row("Llama-2", f"{size:,}", register, f"{_ratio(bench, 'Llama-2', size, texts):.3f} × base", "", "")
+    found = bench.extended("SmolLM2", LEARNED)
+    for what, texts, bar in (("novels and news", prose, 2.4), ("rulings", bench.registers["rulings"], 2.0)):
+        figure = fertility(loaded(found), texts) if isinstance(found, Path) else float("nan")
+        holds = bench.judge(f"SmolLM2, {LEARNED:,} tokens, {what}: {figure:.3f}", figure <= bar, f"≤ {bar}")
+        row("SmolLM2", f"{LEARNED:,}", what, f"{figure:.3f} tokens per eojeol", holds)
+
+
+def _ratio(bench: Bench, name: str, size: int, texts: list[str]) -> float:
+    folder, found = bench.base(name), bench.extended(name, size)
+    if folder is None or isinstance(found, str):
+        return float("nan")
+    return num_tokens(loaded(found), texts) / num_tokens(loaded(folder), texts)
+
+
+def compare_peers(bench: Bench) -> None:
+    """Tokens and encoding speed of ours and of the ways people use, with equally many tokens."""
+    file = bench.scratch / "learn.txt"
+    file.write_text("\n".join(bench.learning_texts()), encoding="utf-8")
+    model = peers.train_sentencepiece(file, 2 * LEARNED, bench.scratch / "peer")
+    pieces = peers.korean_pieces(model)
+    korean = [line for texts in bench.registers.values() for text in texts for line in text.split("\n") if line]
+    english = [line for kind, line in bench.other_lines(bench.options.table_lines) if kind == "English" and line]
+    every = [text for texts in bench.registers.values() for text in texts]
+    for name in ("SmolLM2", "Llama-2"):
+        if (folder := bench.base(name)) is None:
+            continue
+        ours = bench.extended(name, LEARNED)
+        merge = peers.merge_into_proto if name == "Llama-2" else peers.merge_as_byte_level
+        place = bench.scratch / f"peers-{name}"
+        ways = {
+            "base": folder,
+            "ours": ours if isinstance(ours, Path) else None,
+            "SentencePiece pieces merged": merge(folder, pieces, LEARNED, place / "merged"),
+            "add_tokens, pieces": peers.add_pieces(folder, pieces, LEARNED, place / "pieces"),
+            "add_tokens, eojeols": peers.add_eojeols(folder, bench.learning_texts(), LEARNED, place / "eojeols"),
+        }
+        tokenizers = {way: loaded(path) for way, path in ways.items() if path is not None}
+        # transformers makes another tokenizer of a tokenizer.model alone: what changed is counted against that one.
+        old = dict.fromkeys(tokenizers, tokenizers["base"])
+        if name == "Llama-2":
+            old["SentencePiece pieces merged"] = loaded(merge(folder, [], 0, place / "model-alone"))
+        korean_speed = speeds(tokenizers, korean, bench.options.rounds)
+        english_speed = speeds(tokenizers, english, bench.options.rounds)
+        print(f"\n{name}, {LEARNED:,} tokens; speed per byte against the base, interleaved, median of rounds:\n")
+        head("way", "new tokens", *bench.registers, "all, × base", "speed Korean", "speed English", "changed")
+        lines = bench.other_lines(bench.options.table_lines)
+        for way, tokenizer in tokenizers.items():
+            _, wrong = count_changed(old[way], tokenizer, iter(lines))
+            row(
+                way,
+                f"{tokenizer.get_vocab_size() - tokenizers['base'].get_vocab_size():,}",
+                *(f"{fertility(tokenizer, texts):.3f}" for texts in bench.registers.values()),
+                f"{num_tokens(tokenizer, every) / num_tokens(tokenizers['base'], every):.3f}",
+                f"{korean_speed[way]:.2f}",
+                f"{english_speed[way]:.2f}",
+                f"{len(wrong):,} of {len(lines):,}",
+            )
+        if "ours" in tokenizers:
+            print("\nours, Korean: " + bench.judge("speed Korean", korean_speed["ours"] >= 1.3, "≥ 1.3"))
+            print("ours, English: " + bench.judge("speed English", english_speed["ours"] >= 0.9, "≥ 0.9"))
+
+
+def speeds(tokenizers: dict[str, Tokenizer], lines: list[str], rounds: int) -> dict[str, float]:
+    """Speed of each against "base" on one thread: the ways take turns, and the median of the ratios of turns counts."""
+    os.environ["TOKENIZERS_PARALLELISM"] = "false"
+    times: dict[str, list[float]] = {way: [] for way in tokenizers}
+    for _ in range(rounds + 1):
+        for way, tokenizer in tokenizers.items():
+            start = time.process_time()
+            compare.ids(tokenizer, lines)
+            times[way].append(time.process_time() - start)
+    # The first turn fills caches of words.
+    return {
+        way: statistics.median(base / own for base, own in zip(times["base"][1:], found[1:], strict=True))
+        for way, found in times.items()
+    }
+
+
+TRAINERS = {
+    "sentencepiece": """import sentencepiece
+sentencepiece.SentencePieceTrainer.train(
+    input={file!r}, model_prefix={out!r}, vocab_size={size}, model_type="bpe", minloglevel=2)""",
+    "tokenizers BpeTrainer": """from tokenizers import Tokenizer, models, pre_tokenizers, trainers
+tokenizer = Tokenizer(models.BPE())
+tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+alphabet = pre_tokenizers.ByteLevel.alphabet()
+tokenizer.train([{file!r}], trainers.BpeTrainer(
+    vocab_size=256 + {size}, initial_alphabet=alphabet, show_progress=False))
+tokenizer.save({out!r})""",
+    "ours, whole call of extend": """from pathlib import Path
+from korean_llm.vocabulary import extend
+with open({file!r}, encoding="utf-8") as texts:
+    extend(Path({base!r}), texts.read().split("\\0"), {size}, Path({out!r}))""",
+}
+
+
+def learning(bench: Bench) -> None:
+    """Time and memory, each way in a process of its own, in turn."""
+    file, apart = bench.scratch / "lines.txt", bench.scratch / "documents.txt"
+    file.write_text("\n".join(bench.learning_texts()), encoding="utf-8")
+    apart.write_text("\0".join(bench.learning_texts()), encoding="utf-8")
+    found: dict[str, list[tuple[float, float]]] = {}
+    for turn in range(bench.options.rounds):
+        for way, source in TRAINERS.items():
+            for name in ("SmolLM2", "Llama-2") if way.startswith("ours") else ("",):
+                place = {
+                    "file": str(apart if name else file),
+                    "base": str(bench.base(name) if name else ""),
+                    "size": LEARNED,
+                    "out": str(bench.scratch / f"learned-{turn}-{name or way[:4]}"),
+                }
+                found.setdefault(f"{way} {name}".strip(), []).append(in_a_process(source.format(**place)))
+    print(f"\nLearning {LEARNED:,} tokens from {file.stat().st_size / 1e6:.1f} MB, {bench.options.rounds} turns:\n")
+    head("way", "wall s (median)", "peak memory MiB (median)", "wall × sentencepiece", "memory × BpeTrainer")
+    middle = {way: [statistics.median(values) for values in zip(*turns, strict=True)] for way, turns in found.items()}
+    for way, (wall, memory) in middle.items():
+        times, part = wall / middle["sentencepiece"][0], memory / middle["tokenizers BpeTrainer"][1]
+        row(way, f"{wall:.2f}", f"{memory:.0f}", f"{times:.2f}", f"{part:.2f}")
+        if way.startswith("ours"):
+            bench.judge(f"{way}: wall {times:.2f} × sentencepiece", times <= 1.5, "≤ 1.5")
+            bench.judge(f"{way}: memory {part:.2f} × BpeTrainer", part <= 0.5, "≤ 0.5")
+
+
+def in_a_process(source: str) -> tuple[float, float]:
+    """Seconds and peak resident MiB of a Python program."""
+    start = time.perf_counter()
+    with subprocess.Popen([sys.executable, "-c", source], stdout=subprocess.DEVNULL) as process:
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        raise SystemExit(f"a way of learning ended with {process.returncode}")
+    return time.perf_counter() - start, usage.ru_maxrss / 1024
+
+
+PARTS: dict[str, Callable[[Bench], None]] = {
+    "table": table,
+    "bars": bars,
+    "peers": compare_peers,
+    "learning": learning,
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("parts", nargs="*", metavar="PART", help="table, bars, peers, learning; all without a name")
+    parser.add_argument("--bytes", type=int, default=16_000_000, help="Korean text to learn from")
+    parser.add_argument("--held-out-bytes", type=int, default=1_000_000, help="of each register, at most")
+    parser.add_argument("--lines", type=int, default=1_020_000, help="lines without Hangul for `bars`")
+    parser.add_argument("--korean-lines", type=int, default=205_000, help="Korean lines for `bars`")
+    parser.add_argument("--table-lines", type=int, default=100_000, help="lines without Hangul for `table`, `peers`")
+    parser.add_argument("--rounds", type=int, default=5, help="turns of a timing")
+    options = parser.parse_args()
+    if unknown := set(options.parts) - PARTS.keys():
+        parser.error(f"unknown {', '.join(sorted(unknown))}; expected {', '.join(PARTS)}")
+    if not real_texts.DATA.is_dir():
+        print(f"skipped: {real_texts.DATA} is not there")
+        return
+    print(f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC, {platform.processor() or platform.machine()},", end=" ")
+    print(f"{os.cpu_count()} cores: python tests/benchmarks/vocabulary.py {' '.join(sys.argv[1:])}")
+    with ExitStack() as stack:
+        scratch = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        bench = Bench(options, scratch)
+        for part in options.parts or PARTS:
+            PARTS[part](bench)
+    for failed in bench.failed:
+        print(f"bar not held: {failed}", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    main()
