@@ -139,6 +139,36 @@ def stages(recipe: Annotated[Path | None, typer.Argument(metavar="[RECIPE]")] = 
 
 
 @app.command()
+def vocabulary(
+    tokenizer: Annotated[Path, typer.Option("--tokenizer", metavar="DIR", help="Folder of the tokenizer to extend.")],
+    new_tokens: Annotated[
+        str, typer.Option("--new-tokens", metavar="N", help="How many tokens; auto: as many as pay for their rows.")
+    ],
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder to write; new or empty.")],
+    corpus: Annotated[
+        list[Path], typer.Option("--corpus", metavar="FILE", help="Korean text: .txt, .jsonl(.gz) or .parquet.")
+    ],
+    files: Annotated[list[Path] | None, typer.Argument(metavar="[FILE]...", help="More files of text.")] = None,
+    model: Annotated[Path | None, typer.Option("--model", metavar="DIR", help="Model whose tables grow.")] = None,
+    min_count: Annotated[int, typer.Option("--min-count", min=1, help="Rarer pairs are not joined.")] = 2,
+    as_json: JsonOption = False,
+) -> None:
+    """Extend a tokenizer folder by Korean tokens, prove that other text is untouched, and say whether it is worth it.
+
+    Example: `korean-llm vocabulary --tokenizer llama-2 --corpus news.jsonl.gz law.txt --new-tokens 8000 --out extended`
+    """
+    from korean_llm.vocabulary.alone import extend, print_extension, read_texts, wanted_tokens
+
+    wanted = wanted_tokens(new_tokens)
+    texts = read_texts([*corpus, *(files or [])])
+    report = extend(tokenizer, texts, wanted, out, model=model, min_count=min_count)
+    if as_json:
+        print_json(report)
+    else:
+        print_extension(report, out)
+
+
+@app.command()
 def search(
     folder: RunFolder,
     question: Annotated[str, typer.Argument(help="What to look for; - reads it from standard input.")],

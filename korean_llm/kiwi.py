@@ -43,6 +43,14 @@ def analyse(texts: Iterable[str]) -> Iterator[list[Morpheme]]:
         yield [Morpheme(token.form, token.tag.split("-")[0]) for token in tokens]
 
 
+def starts(texts: Iterable[str]) -> Iterator[list[int]]:
+    """The places in each text, in characters, where a morpheme begins; a contraction counts as its first one."""
+    known = list(texts)
+    analyses = _kiwi().tokenize([guarded(text) for text in known])
+    for text, tokens in zip(known, analyses, strict=True):
+        yield sorted({token.start for token in tokens}) if guarded(text) == text else [0]
+
+
 def sentences(text: str) -> list[tuple[int, int]]:
     """(start, end) of every sentence, in characters of the text; white space between them is left out."""
     if not text.strip():

@@ -16,6 +16,7 @@ from korean_llm.recipe import Recipe
 
 _GGUF_BITS = {"gguf-q8_0": 8.5, "gguf-q4_k_m": 4.9}
 _GB = 1e9
+_AUTO_TOKENS = 32_768
 
 
 def check_recipe(path: Path, gpu_gib: float = 80.0) -> dict[str, Any]:
@@ -77,7 +78,7 @@ def _pretraining(recipe: Recipe) -> dict[str, Any] | None:
 def _memory(recipe: Recipe, shape: Shape | None, gpu_gib: float) -> dict[str, dict[str, float]]:
     if shape is None:
         return {}
-    new = recipe.vocabulary.new_tokens if recipe.vocabulary else 0
+    new = _new_tokens(recipe)
     found = {}
     if recipe.pretraining:
         found["pretraining"] = pretraining_memory(shape, new, recipe.pretraining, gpu_gib).as_dict()
@@ -86,12 +87,20 @@ def _memory(recipe: Recipe, shape: Shape | None, gpu_gib: float) -> dict[str, di
     return found
 
 
+def _new_tokens(recipe: Recipe) -> int:
+    """Tokens the recipe adds; `auto` is planned for as _AUTO_TOKENS."""
+    if recipe.vocabulary is None:
+        return 0
+    asked = recipe.vocabulary.new_tokens
+    return _AUTO_TOKENS if asked == "auto" else asked
+
+
 def _disk(run: Run, shape: Shape | None) -> dict[str, float]:
     """Gigabytes on disk per stage when all is done; the base keeps its own number format."""
     if shape is None:
         return {}
     recipe = run.recipe
-    new = recipe.vocabulary.new_tokens if recipe.vocabulary else 0
+    new = _new_tokens(recipe)
     width = 4 if recipe.base.wheel else 2
     base = shape.parameters * width / _GB
     extended = base + new * shape.hidden * (1 if shape.tied else 2) * width / _GB

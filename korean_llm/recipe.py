@@ -112,8 +112,14 @@ class CorpusSettings(Strict):
 class VocabularySettings(Strict):
     """New Korean tokens for the base's tokenizer."""
 
-    new_tokens: Count = Field(description="Number of tokens to add.")
+    new_tokens: Literal["auto"] | Count = Field(
+        description="Number of tokens to add; auto: as many as save more compute than their rows cost."
+    )
     min_count: int = Field(default=2, ge=1, description="A merge seen less often in the corpus is not learned.")
+    kiwi_weight: Ratio = Field(
+        default=0.5,
+        description="How much less a token counts where it would cut a morpheme of Kiwi's; 0: Kiwi is not asked.",
+    )
     initialise: Literal["mean", "global_mean"] = Field(
         default="mean",
         description="Starting rows: mean of the base tokens a new token stands for, or of all rows.",

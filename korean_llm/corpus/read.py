@@ -54,7 +54,12 @@ def _raw_rows(card: Card) -> Iterator[tuple[str, Row]]:
                 raise KoreanLLMError(
                     f"{path} has SHA-256 {found}, but its card says {sha256}; restore the file, or correct the card."
                 )
-            yield from _file_rows(path, "utf-8-sig")  # Windows writes a mark before UTF-8
+            yield from read_file(path)
+
+
+def read_file(path: Path) -> Iterator[tuple[str, Row]]:
+    """The place and the fields of every row of a file: JSON lines, Parquet, or a text file as one row."""
+    yield from _file_rows(path, "utf-8-sig")  # Windows writes a mark before UTF-8
 
 
 def _file_rows(path: Path, encoding: str) -> Iterator[tuple[str, Row]]:

@@ -1,19 +1,15 @@
-"""The base's tokenizer seen as byte-level BPE: which ones are, and what their ids and bytes are.
-
-Words used in this room: a *piece* is a vocabulary entry as tokenizer.json writes it, in the byte-level alphabet
-(each byte one printable character; Radford et al. 2019, GPT-2); a *word* is what the tokenizer's pre-tokenizer cuts
-a text into, and merges never cross its borders.
-"""
+"""Byte-level BPE: each byte is one printable character of an entry (Radford et al. 2019, GPT-2)."""
 
 from __future__ import annotations
 
-import json
+import re
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
-from tokenizers import Tokenizer
-from transformers import PreTrainedTokenizerBase
-
-from korean_llm.errors import KoreanLLMError
+from korean_llm.hangul import HANGUL
+from korean_llm.vocabulary.family import Encode, Family
+from korean_llm.vocabulary.learn import Merge
 
 _PRINTABLE = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
 
@@ -29,66 +25,50 @@ _CHARACTER = {byte: character for character, byte in _BYTE.items()}
 
 
 def piece_bytes(piece: str) -> bytes:
-    """The bytes a piece stands for. Raises KeyError where it is not written in the byte-level alphabet."""
+    """The bytes an entry stands for. Raises KeyError where it is not written in the byte-level alphabet."""
     return bytes(_BYTE[character] for character in piece)
 
 
 def bytes_piece(raw: bytes) -> str:
-    """The piece that stands for these bytes."""
+    """The entry that stands for these bytes."""
     return "".join(_CHARACTER[byte] for byte in raw)
 
 
-def tokenizer_state(tokenizer: PreTrainedTokenizerBase) -> dict[str, Any]:
-    """The tokenizer as tokenizer.json holds it, taken from what is loaded and not from the file.
-
-    Some tokenizer classes rebuild their pre-tokenizer when they load, and what is loaded is what people use.
-    Raises KoreanLLMError where the family cannot be extended: only byte-level BPE can.
-    """
-    backend = getattr(tokenizer, "backend_tokenizer", None)
-    if backend is None:
-        raise _not_supported(f"{type(tokenizer).__name__}, which has no tokenizer.json")
-    state: dict[str, Any] = json.loads(backend.to_str())
-    model = state["model"]
-    if model["type"] != "BPE":
-        raise _not_supported(model["type"])
-    if model["byte_fallback"]:
-        raise _not_supported("SentencePiece-style BPE with byte fallback")
-    if not (_is_byte_level(state["pre_tokenizer"]) and _is_byte_level(state["decoder"])):
-        raise _not_supported("BPE over characters")
-    if model["dropout"] or model["continuing_subword_prefix"] or model["end_of_word_suffix"]:
-        raise _not_supported("BPE with dropout, a subword prefix or a word suffix")
-    return state
+def is_byte_level(state: dict[str, Any]) -> bool:
+    """Whether a tokenizer.json cuts and decodes by ByteLevel."""
+    return _uses_bytes(state["pre_tokenizer"]) and _uses_bytes(state["decoder"])
 
 
-def _not_supported(found: str) -> KoreanLLMError:
-    return KoreanLLMError(
-        f"the base's tokenizer is {found}, which cannot be extended yet; expected byte-level BPE (as in SmolLM2,"
-        " OLMo-2, Llama-3, Qwen): take such a base, or leave the section 'vocabulary' out of the recipe."
-    )
-
-
-def _is_byte_level(step: dict[str, Any] | None) -> bool:
+def _uses_bytes(step: dict[str, Any] | None) -> bool:
     """Whether a pre-tokenizer or decoder of tokenizer.json is ByteLevel or a sequence that holds it."""
     if step is None:
         return False
     parts = step.get("pretokenizers", []) + step.get("decoders", [])
-    return step["type"] == "ByteLevel" or any(map(_is_byte_level, parts))
+    return step["type"] == "ByteLevel" or any(map(_uses_bytes, parts))
 
 
-def token_bytes(state: dict[str, Any]) -> dict[int, bytes]:
-    """Id → bytes of every vocabulary entry that text can be cut into, so without added and special tokens."""
-    added = {token["content"] for token in state["added_tokens"]}
-    entries = state["model"]["vocab"].items()
-    return {id: piece_bytes(piece) for piece, id in entries if piece not in added and _BYTE.keys() >= set(piece)}
+class ByteLevel(Family):
+    """SmolLM2, OLMo-2, Llama-3, Qwen."""
 
+    name = "byte-level BPE"
+    run = re.compile(f" ?[{HANGUL}]+")
+    any_split = False
 
-def first_free_id(state: dict[str, Any]) -> int:
-    """The id after the highest one in use, added and special tokens included."""
-    ids = [*state["model"]["vocab"].values(), *(token["id"] for token in state["added_tokens"])]
-    return int(max(ids)) + 1
+    def entry_bytes(self, entry: str) -> bytes | None:
+        """The bytes an entry stands for; None where it is not in the byte-level alphabet."""
+        return piece_bytes(entry) if _BYTE.keys() >= set(entry) else None
 
+    def entry(self, raw: bytes) -> str:
+        """The entry that stands for these bytes."""
+        return bytes_piece(raw)
 
-def word_ids(backend: Tokenizer, word: str) -> list[int] | None:
-    """Ids of a word under the tokenizer's own merges; None where it cannot write every byte of the word."""
-    tokens = backend.model.tokenize(word)
-    return [token.id for token in tokens] if "".join(token.value for token in tokens) == word else None
+    def joins(self, merges: Sequence[Merge], entries: dict[int, str]) -> list[list[str]]:
+        """One pair for every new token."""
+        return [[entries[part] for part in merge.parts] for merge in merges]
+
+    def save_twin(self, merges: Sequence[Merge], num_rows: int, base: Path, out: Path) -> None:
+        """Nothing: tokenizer.json is the only file of this family that is read."""
+
+    def twin(self, folder: Path) -> Encode | None:
+        """None: tokenizer.json is the only file of this family that is read."""
+        return None

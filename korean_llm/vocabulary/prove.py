@@ -13,7 +13,8 @@ from transformers import PreTrainedTokenizerBase
 
 from korean_llm.errors import KoreanLLMError
 from korean_llm.hangul import HANGUL, holds_hangul
-from korean_llm.vocabulary.byte_level import bytes_piece
+from korean_llm.vocabulary.families import family_of
+from korean_llm.vocabulary.family import Encode, padding_entry
 from korean_llm.vocabulary.learn import Merge
 
 _BATCH_CHARS = 500_000
@@ -33,45 +34,68 @@ class Proof:
         segments_without_hangul: lines and stretches without Hangul out of the other texts, each encoded by itself;
             every id is equal.
         changed_ids_without_hangul: always 0; a change raises.
-        complete_tokens: new tokens that are whole characters; each is what its own text encodes to.
+        unreachable_tokens: always 0; a new token that its own bytes are not cut into raises.
         partial_tokens: new tokens that end or begin inside a character: steps on the way to others.
         tokens_in_use: new tokens that some text was cut into.
+        base_changes: texts that the base's own tokenizer does not give back as they were, and so neither does the
+            extended one, with the first as an example.
+        twin_texts: texts that tokenizer.model and tokenizer.json cut alike, where there are both.
+        twin_differs_in_base: texts in which the base's own two files differ.
     """
 
     texts: int = 0
     texts_without_hangul: int = 0
     segments_without_hangul: int = 0
     changed_ids_without_hangul: int = 0
-    complete_tokens: int = 0
+    unreachable_tokens: int = 0
     partial_tokens: int = 0
     tokens_in_use: int = 0
+    base_changes: int = 0
+    base_changes_example: str = ""
+    twin_texts: int = 0
+    twin_differs_in_base: int = 0
 
 
 class Prover:
-    """Compares a base tokenizer with its extension."""
+    """Compares a base tokenizer with its extension.
+
+    Args:
+        base: the base's tokenizer.
+        extended: its extension, as loaded from disk.
+        merges: the new tokens.
+        num_rows: rows of the extended table; ids behind the new tokens are padding.
+        twins: encodes with the base's and with the extended tokenizer.model, where there are both.
+    """
 
     def __init__(
-        self, base: PreTrainedTokenizerBase, extended: PreTrainedTokenizerBase, merges: Sequence[Merge]
+        self,
+        base: PreTrainedTokenizerBase,
+        extended: PreTrainedTokenizerBase,
+        merges: Sequence[Merge],
+        num_rows: int,
+        twins: tuple[Encode, Encode] | None = None,
     ) -> None:
         self._tokenizers = base, extended
         self._base, self._extended = _plain(base), _plain(extended)
-        self._merges = merges
-        self._base_ids = {merge.id: merge.base_ids for merge in merges}
+        self._family = family_of(base)
+        self._merges, self._num_rows, self._twins = merges, num_rows, twins
+        self._raw = {merge.id: merge.raw for merge in merges}
         self._in_use: set[int] = set()
         self.proof = Proof()
 
     def entries(self) -> None:
-        """Every old entry keeps its id, special tokens included, and nothing but the new tokens is added.
+        """Every old entry keeps its id, special tokens included, and only new tokens and padding are added.
 
         Raises KoreanLLMError for the first entry that moved.
         """
         old, new = self._base.get_vocab(), self._extended.get_vocab()
-        wanted = old | {bytes_piece(merge.raw): merge.id for merge in self._merges}
-        for piece in wanted.keys() | new.keys():
-            if wanted.get(piece) != new.get(piece):
+        wanted = old | {self._family.entry(merge.raw): merge.id for merge in self._merges}
+        wanted |= {padding_entry(id): id for id in range(self._merges[-1].id + 1, self._num_rows)}
+        for entry in wanted.keys() | new.keys():
+            if wanted.get(entry) != new.get(entry):
                 raise KoreanLLMError(
-                    f"the extended tokenizer has the entry {piece!r} under id {new.get(piece)}, expected"
-                    f" {wanted.get(piece)}; {_ADVICE}"
+                    f"the extended tokenizer has the entry {entry!r} under id {new.get(entry)}, expected"
+                    f" {wanted.get(entry)}; {_ADVICE}"
                 )
         before, after = map(_special_ids, self._tokenizers)
         if before != after:
@@ -80,14 +104,15 @@ class Prover:
     def tokens(self) -> None:
         """Every new token can be produced. Raises KoreanLLMError for the first that cannot.
 
-        The merges alone must build it from its bytes, and a token of whole characters must be what its own text
-        encodes to, through normalizer and pre-tokenizer.
+        The merges alone must build it from its bytes. A token of whole characters must also be what its own text
+        encodes to, through normalizer and pre-tokenizer, where these leave the text as it is.
         """
         backend = Tokenizer.from_str(self._extended.to_str())
         # Llama-3 looks a whole word up before it merges; a token found only that way would not be found in a word.
-        backend.model.ignore_merges = False
+        if hasattr(backend.model, "ignore_merges"):
+            backend.model.ignore_merges = False
         for merge in self._merges:
-            built = [token.id for token in backend.model.tokenize(bytes_piece(merge.raw))]
+            built = [token.id for token in backend.model.tokenize(self._family.entry(merge.raw))]
             if built != [merge.id]:
                 self._fail("a new token cannot be reached", merge.raw.decode(errors="replace"), [merge.id], built)
             try:
@@ -95,9 +120,9 @@ class Prover:
             except UnicodeDecodeError:
                 self.proof.partial_tokens += 1
                 continue
-            if (ids := _encode(self._extended, [text])[0]) != [merge.id]:
+            ids = _encode(self._extended, [text])[0]
+            if not self._family.any_split and ids != [merge.id]:
                 self._fail("a new token's own text is cut otherwise", text, [merge.id], ids)
-            self.proof.complete_tokens += 1
 
     def texts(self, texts: Iterable[str]) -> None:
         """Check every text, and the parts without Hangul of those that hold some. Raises KoreanLLMError."""
@@ -110,6 +135,7 @@ class Prover:
     def _check_texts(self, texts: list[str]) -> None:
         before, after = _encode(self._base, texts), _encode(self._extended, texts)
         self._check_decoding(texts, before, after)
+        self._check_twins(texts, before, after)
         for text, old, new in zip(texts, before, after, strict=True):
             self.proof.texts += 1
             if not holds_hangul(text):
@@ -117,9 +143,9 @@ class Prover:
                 if old != new:
                     self._fail("a text without Hangul changed", text, old, new)
                 continue
-            if (apart := self._taken_apart(new)) != old:
-                self._fail("with its new tokens taken apart, a text is not what the base gives", text, old, apart)
-            self._in_use.update(id for id in new if id in self._base_ids)
+            if (place := self._first_uncovered(old, new)) is not None:
+                self._fail("new tokens do not join whole tokens of the base", text, old[place:], new[place:])
+            self._in_use.update(id for id in new if id in self._raw)
 
     def _check_segments(self, segments: list[str]) -> None:
         before, after = _encode(self._base, segments), _encode(self._extended, segments)
@@ -134,24 +160,50 @@ class Prover:
         for text, old, new, old_ids, new_ids in zip(texts, old_texts, new_texts, before, after, strict=True):
             if old != new:
                 self._fail("a text decodes otherwise", text, old_ids, new_ids)
-            if holds_hangul(text) and not _same_when_streamed(self._extended, new_ids, new):
+            if old != text:
+                self.proof.base_changes += 1
+                self.proof.base_changes_example = self.proof.base_changes_example or _first_change(text, old)
+            streams = not holds_hangul(text) or _same_when_streamed(self._extended, new_ids, new)
+            if not streams and _same_when_streamed(self._base, old_ids, old):
                 self._fail("a text decodes otherwise token by token", text, old_ids, new_ids)
 
-    def _taken_apart(self, ids: list[int]) -> list[int]:
-        """Ids with the base's ids in the place of every new token."""
-        found: list[int] = []
-        for id in ids:
-            if id in self._base_ids:
-                found.extend(self._base_ids[id])
+    def _check_twins(self, texts: list[str], before: list[list[int]], after: list[list[int]]) -> None:
+        """tokenizer.model cuts as tokenizer.json does wherever the base's two files agree."""
+        if self._twins is None:
+            return
+        old_twin, new_twin = self._twins
+        cuts = zip(texts, before, after, old_twin(texts), new_twin(texts), strict=True)
+        for text, old, new, old_other, new_other in cuts:
+            if old != old_other:
+                self.proof.twin_differs_in_base += 1
+            elif new != new_other:
+                self._fail("tokenizer.model cuts otherwise than tokenizer.json", text, new_other, new)
             else:
-                found.append(id)
-        return found
+                self.proof.twin_texts += 1
+
+    def _first_uncovered(self, old: list[int], new: list[int]) -> int | None:
+        """The first place where new ids are not old ids with some neighbours joined to new tokens; None: all are."""
+        at = 0
+        for place, id in enumerate(new):
+            raw = self._raw.get(id)
+            if raw is None:
+                if at >= len(old) or old[at] != id:
+                    return min(place, at)
+                at += 1
+                continue
+            joined = b""
+            while at < len(old) and len(joined) < len(raw):
+                joined += self._family.raw.get(old[at], b"")
+                at += 1
+            if joined != raw:
+                return min(place, at)
+        return None if at == len(old) else len(new)
 
     def _fail(self, what: str, text: str, old: list[int], new: list[int]) -> NoReturn:
         first = next((i for i, (a, b) in enumerate(zip(old, new, strict=False)) if a != b), min(len(old), len(new)))
         start = max(0, first - 2)
         shown = slice(start, start + _SHOWN_TOKENS)
-        place = self._base.decode(old[shown], skip_special_tokens=False) if len(text) > _SHOWN_CHARS else text
+        place = self._extended.decode(old[shown], skip_special_tokens=False) if len(text) > _SHOWN_CHARS else text
         raise KoreanLLMError(
             f"vocabulary extension: {what}\n"
             f"  text      {place!r}\n"
@@ -159,6 +211,12 @@ class Prover:
             f"  found     ids {new[shown]}  pieces {[self._extended.id_to_token(id) for id in new[shown]]}\n"
             f"  (from token {start}); {_ADVICE}"
         )
+
+
+def _first_change(text: str, given_back: str) -> str:
+    """Where a text and what the base gives back begin to differ: both, a few characters long."""
+    at = next((i for i, (a, b) in enumerate(zip(text, given_back, strict=False)) if a != b), len(given_back))
+    return f"{text[at : at + 8]!a} comes back as {given_back[at : at + 8]!a}"
 
 
 def _plain(tokenizer: PreTrainedTokenizerBase) -> Tokenizer:

@@ -14,8 +14,8 @@ from korean_llm import console
 from korean_llm.corpus.documents import Document
 from korean_llm.hangul import holds_hangul
 from korean_llm.measure.fertility import Fertility, fertility
-from korean_llm.vocabulary.byte_level import bytes_piece
-from korean_llm.vocabulary.learn import Merge
+from korean_llm.vocabulary.extension import Learned
+from korean_llm.vocabulary.family import Family
 
 TOKENS_FILE = "tokens.jsonl"
 FERTILITY_FILE = "fertility.json"
@@ -38,23 +38,28 @@ def kind_of(raw: bytes) -> Kind:
     return "word start" if text[0].isspace() else "word piece"
 
 
-def write_tokens(path: Path, merges: Sequence[Merge]) -> dict[str, int]:
+def write_tokens(path: Path, family: Family, learned: Learned) -> dict[str, int]:
     """Write one line per new token and return how many there are of each kind.
 
-    `token` is the vocabulary entry as in tokenizer.json, `text` what people read (null inside a character), `count`
-    how often the pair stood in the text when it was merged.
+    `token` is the vocabulary entry as in tokenizer.json, `text` what people read (null inside a character), `parts`
+    the entries it joins, `count` how often these stood side by side when they were joined, `left` how often the token
+    stands in the learning text in the end: 0 for a mere step on the way to others.
     """
     kinds: Counter[str] = Counter()
+    entries = {id: entry for entry, id in family.state["model"]["vocab"].items()}
+    entries |= {merge.id: family.entry(merge.raw) for merge in learned.merges}
     with path.open("w", encoding="utf-8") as file:
-        for merge in merges:
+        for merge in learned.merges:
             kind = kind_of(merge.raw)
             kinds[kind] += 1
             row = {
                 "id": merge.id,
-                "token": bytes_piece(merge.raw),
+                "token": entries[merge.id],
                 "text": None if kind == "partial UTF-8" else merge.raw.decode(),
                 "kind": kind,
+                "parts": [entries[part] for part in merge.parts],
                 "count": merge.count,
+                "left": learned.counts[merge.id],
             }
             file.write(json.dumps(row, ensure_ascii=False) + "\n")
     return dict(kinds)

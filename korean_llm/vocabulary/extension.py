@@ -1,0 +1,167 @@
+"""Extend a tokenizer: learn, write, prove, measure. The stage and `korean-llm vocabulary` both go through here."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from tokenizers import Tokenizer
+from transformers import PreTrainedTokenizerBase
+
+from korean_llm import console
+from korean_llm.artifact import write_json
+from korean_llm.errors import KoreanLLMError
+from korean_llm.modeling.load import load_tokenizer
+from korean_llm.modeling.shape import Shape
+from korean_llm.recipe import VocabularySettings
+from korean_llm.vocabulary.family import Family, padded
+from korean_llm.vocabulary.hard_texts import hard_texts
+from korean_llm.vocabulary.learn import Learner, Merge
+from korean_llm.vocabulary.prove import Proof, Prover
+from korean_llm.vocabulary.words import count_runs, cut_words
+from korean_llm.vocabulary.worth import best_number
+
+MARK = "extended_vocabulary"
+"""Key of config.json and tokenizer_config.json that says which ids are new: {"first_id", "tokens", "rows"}."""
+_MOST_TOKENS = 65_536
+"""How far `new_tokens: auto` looks."""
+_LARGEST_ID = 2**31 - 1
+_CURVE_STARTS = 500
+
+
+@dataclass(frozen=True)
+class Learned:
+    """New tokens and what they were learned from.
+
+    Attributes:
+        merges: the new tokens.
+        num_bytes: bytes of the text they were learned from.
+        start_tokens: tokens of the runs of Hangul in that text before the first merge.
+        steps: ids of tokens that are only steps on the way to others: no run of that text holds them in the end.
+        counts: how often each of the others stands in that text, by id.
+    """
+
+    merges: list[Merge]
+    num_bytes: int
+    start_tokens: int
+    steps: list[int]
+    counts: dict[int, int]
+
+
+def learn(family: Family, texts: Iterable[str], settings: VocabularySettings, shape: Shape) -> Learned:
+    """The new tokens for a tokenizer out of Korean texts; `shape` is the unextended model's, for `new_tokens: auto`.
+
+    Raises KoreanLLMError where the texts do not yield as many as are asked for.
+    """
+    counts, num_bytes = count_runs(family, console.progress(texts, "counting Korean words"))
+    with console.working("cutting words"):
+        words = cut_words(family, counts, settings.kiwi_weight > 0)
+
+    def learned(wanted: int) -> tuple[Learner, list[Merge]]:
+        with console.working("counting pairs"):
+            learner = Learner(words, family.rules(), settings.min_count, settings.kiwi_weight)
+        return learner, list(console.progress(islice(learner.merges(), wanted), "learning tokens", wanted))
+
+    if settings.new_tokens == "auto":
+        learner, merges = learned(_MOST_TOKENS)
+        wanted = best_number(shape, learner.start_tokens, merges)
+    else:
+        wanted = settings.new_tokens
+    _check_ids(family, wanted)
+    learner, merges = learned(wanted)
+    if len(merges) < wanted:
+        raise KoreanLLMError(
+            f"vocabulary.new_tokens asks for {wanted:,} tokens, but {num_bytes:,} bytes of Korean text yield only"
+            f" {len(merges):,} that occur at least {settings.min_count} times (vocabulary.min_count); set new_tokens to"
+            f" {len(merges):,} or less, or add Korean text to corpus.sources."
+        )
+    counts_by_id = learner.produced()
+    steps = [id for id, count in counts_by_id.items() if not count]
+    return Learned(merges, num_bytes, learner.start_tokens, steps, counts_by_id)
+
+
+def _check_ids(family: Family, wanted: int) -> None:
+    if family.first_id + wanted > _LARGEST_ID:
+        raise KoreanLLMError(
+            f"vocabulary.new_tokens is {wanted:,}, but ids end at {_LARGEST_ID:,} and the base already has"
+            f" {family.first_id:,}; ask for fewer."
+        )
+
+
+def num_rows(family: Family, merges: Sequence[Merge], base_rows: int) -> int:
+    """Rows of the extended table: a multiple of 128, and no fewer than the base has."""
+    return max(padded(family.first_id + len(merges)), base_rows)
+
+
+def save(family: Family, merges: Sequence[Merge], rows: int, base: Path, out: Path) -> PreTrainedTokenizerBase:
+    """Write the extended tokenizer to the folder out and load it from there."""
+    family.save(merges, rows, base, out)
+    path = out / "tokenizer_config.json"
+    config = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    mark = {"first_id": family.first_id, "tokens": len(merges), "rows": rows}
+    write_json(path, {**config, MARK: mark})
+    return load_tokenizer(out)
+
+
+def refuse_extended(base: Path) -> None:
+    """Raise KoreanLLMError where a model or tokenizer folder was extended before."""
+    for name in ("config.json", "tokenizer_config.json"):
+        path = base / name
+        mark = json.loads(path.read_text(encoding="utf-8")).get(MARK) if path.exists() else None
+        if mark:
+            raise KoreanLLMError(
+                f"the base already has {mark['tokens']:,} tokens of an earlier extension; give the model it was made"
+                " from, or leave the section 'vocabulary' out of the recipe."
+            )
+
+
+def prove(
+    family: Family,
+    old: PreTrainedTokenizerBase,
+    new: PreTrainedTokenizerBase,
+    merges: Sequence[Merge],
+    folders: tuple[Path, Path],
+    texts: Iterable[str],
+) -> Proof:
+    """Prove Promise 1 on generated hard texts and on every given text.
+
+    Args:
+        family: the base's tokenizer.
+        old, new: the base's and the extended tokenizer.
+        merges: the new tokens.
+        folders: where the two lie.
+        texts: Korean and other texts.
+    """
+    twins = family.twin(folders[0]), family.twin(folders[1])
+    both = (twins[0], twins[1]) if twins[0] and twins[1] else None
+    prover = Prover(old, new, merges, new.init_kwargs[MARK]["rows"], both)
+    prover.entries()
+    prover.tokens()
+    prover.texts(hard_texts())
+    prover.texts(console.progress(texts, "proving that old text is untouched"))
+    return prover.proof
+
+
+def curve(family: Family, learned: Learned, texts: Sequence[str]) -> list[dict[str, Any]]:
+    """Tokens of held-out texts against the number of new tokens: 0, 500, 1,000, 2,000 … and all.
+
+    Each point is a real tokenizer of the first tokens only, and holds the tokens of the runs of Hangul in the
+    learning text as well.
+    """
+    merges = learned.merges
+    sizes, size = [0], _CURVE_STARTS
+    while size < len(merges):
+        sizes.append(size)
+        size *= 2
+    points = []
+    for size in [*sizes, len(merges)]:
+        state = json.dumps(family.extended(merges[:size], family.first_id + size), ensure_ascii=False)
+        tokenizer = Tokenizer.from_str(state)
+        ids = tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)
+        left = merges[size - 1].tokens_left if size else learned.start_tokens
+        points.append({"new_tokens": size, "held_out_tokens": sum(map(len, ids)), "learning_tokens": left})
+    return points
