@@ -111,7 +111,7 @@ class SentencePieceBPE(Family):
         for id in range(len(model.pieces), self.first_id):
             kind = kind_of.CONTROL if added[id]["special"] else kind_of.USER_DEFINED
             model.pieces.add(piece=added[id]["content"], score=0.0, type=kind)
-        step = _score_step(lowest, len(merges))
+        step = score_step(lowest, len(merges))
         for rank, merge in enumerate(merges, 1):
             model.pieces.add(piece=self.entry(merge.raw), score=lowest - rank * step)
         for id in range(len(model.pieces), num_rows):
@@ -127,7 +127,7 @@ class SentencePieceBPE(Family):
         return lambda texts: [list(ids) for ids in processor.encode(texts)]
 
 
-def _score_step(lowest: float, num: int) -> float:
+def score_step(lowest: float, num: int) -> float:
     """1, or more where float32, which the file holds, could not tell `num` scores below `lowest` apart."""
     step = 1.0
     while np.spacing(np.float32(abs(lowest) + num * step)) > step:

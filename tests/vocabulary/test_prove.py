@@ -13,8 +13,7 @@ from tokenizers.decoders import Fuse
 from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 from korean_llm.errors import KoreanLLMError
-from korean_llm.hangul import holds_hangul_bytes
-from korean_llm.vocabulary.byte_level import bytes_piece, piece_bytes, tokenizer_state
+from korean_llm.hangul import holds_hangul
 from korean_llm.vocabulary.prove import Prover
 from tests.vocabulary.conftest import NEW_TOKENS, Extension
 from tests.vocabulary.tiny import ENGLISH, SPECIALS, korean_documents
@@ -28,7 +27,7 @@ def spoiled(extension: Extension, spoil: Callable[[dict[str, Any]], None]) -> Pr
 
 
 def changed(tokenizer: PreTrainedTokenizerBase, change: Callable[[dict[str, Any]], None]) -> PreTrainedTokenizerBase:
-    state = tokenizer_state(tokenizer)
+    state: dict[str, Any] = json.loads(tokenizer.backend_tokenizer.to_str())
     change(state)
     return PreTrainedTokenizerFast(
         tokenizer_object=Tokenizer.from_str(json.dumps(state)), bos_token=SPECIALS[0], eos_token=SPECIALS[1]
@@ -36,15 +35,16 @@ def changed(tokenizer: PreTrainedTokenizerBase, change: Callable[[dict[str, Any]
 
 
 def test_a_good_extension_is_proved(extension: Extension) -> None:
-    prover = Prover(extension.base, extension.extended, extension.merges)
+    prover = extension.prover()
     prover.entries()
     prover.tokens()
     prover.texts(TEXTS)
     proof = prover.proof
     assert (proof.texts, proof.texts_without_hangul) == (len(TEXTS), len(ENGLISH))
     assert proof.segments_without_hangul > len(ENGLISH)
-    assert proof.complete_tokens + proof.partial_tokens == NEW_TOKENS
-    assert proof.partial_tokens > 0
+    assert (proof.partial_tokens > 0) == (extension.kind != "llama")
+    assert (proof.twin_texts > len(TEXTS) - 3) == (extension.kind == "llama")
+    assert proof.base_changes == 0
     assert 0 < proof.tokens_in_use <= NEW_TOKENS
     assert proof.changed_ids_without_hangul == 0
 
@@ -57,7 +57,7 @@ def join_z_and_q(state: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("text", ["the word zqzq", "한글 한 줄\nthe word zqzq\n또 한 줄", "한글 the word zqzq글"])
 def test_a_changed_word_without_hangul_is_found_and_shown(extension: Extension, text: str) -> None:
-    prover = Prover(extension.base, spoiled(extension, join_z_and_q), extension.merges)
+    prover = extension.prover(spoiled(extension, join_z_and_q))
     with pytest.raises(KoreanLLMError, match="'zq' under id"):
         prover.entries()
     with pytest.raises(KoreanLLMError) as caught:
@@ -73,43 +73,46 @@ def test_korean_cut_otherwise_than_the_base_does_is_found(extension: Extension) 
 
     def spoil(state: dict[str, Any]) -> None:
         merges = state["model"]["merges"]
-        old = range(len(merges) - NEW_TOKENS)
-        merges.pop(next(i for i in old if holds_hangul_bytes(piece_bytes("".join(merges[i])))))
+        raw = (extension.family.entry_bytes("".join(merge)) or b"" for merge in merges)
+        first = next(i for i, piece in enumerate(raw) if holds_hangul(piece.decode(errors="ignore")))
+        whole = "".join(merges[first])
+        merges[:] = [merge for merge in merges if "".join(merge) != whole]
 
-    with pytest.raises(KoreanLLMError, match="taken apart"):
-        Prover(extension.base, spoiled(extension, spoil), extension.merges).texts(TEXTS)
+    with pytest.raises(KoreanLLMError, match=r"do not join whole tokens|tokenizer\.model cuts otherwise"):
+        extension.prover(spoiled(extension, spoil)).texts(TEXTS)
 
 
 def test_a_token_out_of_reach_is_found(extension: Extension) -> None:
     def spoil(state: dict[str, Any]) -> None:
-        state["model"]["merges"].pop(-1)
+        last = extension.family.entry(extension.merges[-1].raw)
+        state["model"]["merges"] = [merge for merge in state["model"]["merges"] if "".join(merge) != last]
 
-    prover = Prover(extension.base, spoiled(extension, spoil), extension.merges)
+    prover = extension.prover(spoiled(extension, spoil))
     with pytest.raises(KoreanLLMError) as caught:
         prover.tokens()
     assert "cannot be reached" in str(caught.value)
-    assert repr(bytes_piece(extension.merges[-1].raw)) in str(caught.value)
+    assert repr(extension.family.entry(extension.merges[-1].raw)) in str(caught.value)
 
 
 def test_a_moved_special_token_is_found(extension: Extension) -> None:
-    prover = Prover(extension.base, extension.base, extension.merges)
+    prover = extension.prover(extension.base)
     with pytest.raises(KoreanLLMError, match="expected"):
         prover.entries()
     other = PreTrainedTokenizerFast(
         tokenizer_object=extension.extended.backend_tokenizer, bos_token=SPECIALS[0], eos_token=SPECIALS[2]
     )
     with pytest.raises(KoreanLLMError, match="eos_token_id"):
-        Prover(extension.base, other, extension.merges).entries()
+        extension.prover(other).entries()
 
 
-def test_wrong_constituents_are_found(extension: Extension) -> None:
-    wrong = [replace(merge, base_ids=[*merge.base_ids, 5]) for merge in extension.merges]
-    with pytest.raises(KoreanLLMError, match="taken apart"):
-        Prover(extension.base, extension.extended, wrong).texts(TEXTS)
+def test_a_token_of_other_bytes_is_found(extension: Extension) -> None:
+    wrong = [replace(merge, raw=merge.raw + b"x") for merge in extension.merges]
+    with pytest.raises(KoreanLLMError, match="do not join whole tokens"):
+        extension.prover(merges=wrong).texts(TEXTS)
 
 
 def test_a_replacement_character_in_the_text_is_no_counter_example(extension: Extension) -> None:
-    prover = Prover(extension.base, extension.extended, extension.merges)
+    prover = extension.prover()
     prover.texts(["깨진 글자 \ufffd", "\ufffd", "", "가\ufffd나"])
     assert prover.proof.texts == 4
 
@@ -118,19 +121,20 @@ def test_text_that_decodes_otherwise_is_found(extension: Extension) -> None:
     extended = spoiled(extension, lambda state: None)
     extended.backend_tokenizer.decoder = Fuse()
     with pytest.raises(KoreanLLMError, match="a text decodes otherwise\n"):
-        Prover(extension.base, extended, extension.merges).texts(TEXTS)
+        extension.prover(extended).texts(TEXTS)
 
 
-def test_text_that_streams_otherwise_is_found(extension: Extension) -> None:
-    """A decoder that rewrites text across tokens takes back what a stream has already shown."""
+def test_text_that_the_base_streams_otherwise_too_is_told_apart(extension: Extension) -> None:
     odd = {"type": "Replace", "pattern": {"String": "고 나"}, "content": "?"}
 
     def change(state: dict[str, Any]) -> None:
-        state["decoder"] = {"type": "Sequence", "decoders": [state["decoder"], odd]}
+        state["decoder"] = {"type": "Sequence", "decoders": [state["decoder"], {"type": "Fuse"}, odd]}
 
     base, extended = changed(extension.base, change), changed(extension.extended, change)
-    with pytest.raises(KoreanLLMError, match="token by token"):
-        Prover(base, extended, extension.merges).texts(["저녁을 먹고 나서"])
+    prover = Prover(base, extended, extension.merges, extension.rows)
+    prover.texts(["저녁을 먹고 나서"])
+    assert (prover.proof.base_streams_otherwise, prover.proof.base_changes) == (1, 1)
+    assert "고 나" in prover.proof.base_changes_example.encode().decode("unicode_escape")
 
 
 def test_truncation_set_in_a_tokenizer_does_not_hide_text(extension: Extension) -> None:
@@ -141,7 +145,7 @@ def test_truncation_set_in_a_tokenizer_does_not_hide_text(extension: Extension) 
         truncate(state)
         join_z_and_q(state)
 
-    prover = Prover(changed(extension.base, truncate), spoiled(extension, spoil), extension.merges)
+    prover = Prover(changed(extension.base, truncate), spoiled(extension, spoil), extension.merges, extension.rows)
     with pytest.raises(KoreanLLMError, match="zqzq"):
         prover.texts(["a rather long text that ends in zqzq"])
 
@@ -157,6 +161,6 @@ def test_padding_set_in_a_tokenizer_does_not_disturb_the_proof(extension: Extens
         }
         state["padding"] = {"strategy": "BatchLongest", **values}
 
-    prover = Prover(changed(extension.base, pad), changed(extension.extended, pad), extension.merges)
+    prover = Prover(changed(extension.base, pad), changed(extension.extended, pad), extension.merges, extension.rows)
     prover.texts(TEXTS)
     assert prover.proof.texts == len(TEXTS)

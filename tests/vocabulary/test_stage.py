@@ -14,6 +14,7 @@ from korean_llm.artifact import describe_files
 from korean_llm.errors import KoreanLLMError
 from korean_llm.machine import Machine
 from korean_llm.recipe import VocabularySettings
+from korean_llm.vocabulary.hard_texts import hard_texts
 from korean_llm.vocabulary.stage import run
 from tests.vocabulary.tiny import ENGLISH, KINDS, korean_documents, write_base, write_corpus
 
@@ -35,7 +36,9 @@ def test_extends_a_base_that_plain_transformers_opens(kind: str, tied: bool, tmp
     new = AutoTokenizer.from_pretrained(out / "model")
     model = AutoModelForCausalLM.from_pretrained(out / "model")
     before = AutoModelForCausalLM.from_pretrained(base / "model")
-    assert model.config.vocab_size == len(new) == len(old) + NEW == result["counts"]["vocabulary"]
+    assert model.config.vocab_size == len(new) == result["counts"]["vocabulary"]
+    assert len(new) - len(old) - NEW == result["counts"]["padding_rows"] < 128
+    assert len(new) % 128 == 0
     for table in ("get_input_embeddings", "get_output_embeddings"):
         rows, old_rows = getattr(model, table)().weight, getattr(before, table)().weight
         assert torch.equal(rows[: len(old)], old_rows)
@@ -70,7 +73,7 @@ def test_reports_tokens_and_fertility(tmp_path: Path) -> None:
     assert english["language"] == "en"
     assert total["documents"] == 15
     proof = result["metrics"]["proof"]
-    assert proof["texts"] == len(korean_documents()) + 2 * len(ENGLISH)
+    assert proof["texts"] == len(korean_documents()) + 2 * len(ENGLISH) + len(list(hard_texts()))
     assert proof["changed_ids_without_hangul"] == 0
 
 
@@ -90,8 +93,14 @@ def test_generation_settings_and_template_are_kept_word_for_word(tmp_path: Path)
     odd = '{"do_sample": false, "temperature": 0.6, "top_p": 0.9, "eos_token_id": [1, 3]}'
     (base / "model" / "generation_config.json").write_text(odd, encoding="utf-8")
     extend(base, write_corpus(tmp_path / "corpus"), tmp_path / "out")
-    for name in ("generation_config.json", "chat_template.jinja", "tokenizer_config.json"):
+    for name in ("generation_config.json", "chat_template.jinja"):
         assert (tmp_path / "out/model" / name).read_bytes() == (base / "model" / name).read_bytes()
+    old, new = (
+        json.loads((folder / "tokenizer_config.json").read_text())
+        for folder in (base / "model", tmp_path / "out/model")
+    )
+    assert new.pop("extended_vocabulary")["tokens"] == NEW
+    assert new == old
 
 
 def test_without_held_out_korean_fertility_says_where_it_was_measured(tmp_path: Path) -> None:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import gzip
 import unicodedata
+from collections import Counter
 from pathlib import Path
 
-from korean_llm.vocabulary.byte_level import bytes_piece
-from korean_llm.vocabulary.words import count_words, korean_texts
+import numpy as np
+
+from korean_llm.vocabulary.families import family_of
+from korean_llm.vocabulary.words import count_runs, cut_words, korean_texts, morpheme_starts
 from tests.vocabulary.conftest import Extension
 from tests.vocabulary.tiny import base_tokenizer, write_corpus
 
@@ -33,21 +36,36 @@ def test_a_larger_corpus_is_thinned_evenly_and_independently_of_order(tmp_path: 
     assert set(korean_texts(corpus, half, seed=2)) != set(chosen)
 
 
-def test_counts_words_as_the_base_cuts_them(extension: Extension) -> None:
-    counts, num_bytes = count_words(extension.base.backend_tokenizer, extension.corpus, 10**9, seed=1)
-    texts = list(korean_texts(extension.corpus, 10**9, seed=1))
+def test_counts_runs_of_hangul_with_the_space_before_them(extension: Extension) -> None:
+    texts = ["이른 아침마다  값이 (이른) GPU는\n아침마다 1가2", "no Hangul"]
+    counts, num_bytes = count_runs(extension.family, texts)
     assert num_bytes == sum(len(text.encode()) for text in texts)
-    words = [
-        word for text in texts for word, _ in extension.base.backend_tokenizer.pre_tokenizer.pre_tokenize_str(text)
-    ]
-    assert counts["ĠìķĦì¹¨ë§Īëĭ¤"] == words.count("ĠìķĦì¹¨ë§Īëĭ¤") > 0
-    assert not any(word.isascii() for word in counts)
+    third = "값이" if extension.kind == "llama" else " 값이"  # a double space is one token of its own there
+    assert counts == {"이른": 2, " 아침마다": 1, third: 1, "는": 1, "아침마다": 1, "가": 1}
 
 
-def test_words_are_normalised_as_the_base_does(tmp_path: Path) -> None:
+def test_words_are_normalised_as_the_base_does() -> None:
     decomposed = unicodedata.normalize("NFD", "이른 아침마다")
-    corpus = write_corpus(tmp_path, korean=[decomposed] * 20)
-    counts, _ = count_words(base_tokenizer("qwen").backend_tokenizer, corpus, 10**9, seed=1)
-    assert set(counts) == {bytes_piece("이른".encode()), bytes_piece(" 아침마다".encode())}
-    counts, _ = count_words(base_tokenizer("llama3").backend_tokenizer, corpus, 10**9, seed=1)
-    assert not set(counts) & {bytes_piece("이른".encode())}
+    assert set(count_runs(family_of(base_tokenizer("qwen")), [decomposed])[0]) == {"이른", " 아침마다"}
+    assert "이른" not in count_runs(family_of(base_tokenizer("llama3")), [decomposed])[0]
+
+
+def test_words_are_cut_as_the_base_cuts_them(extension: Extension) -> None:
+    runs = Counter({" 아침마다": 3, "뷁ㅋ": 2, "니다": 1})
+    words = cut_words(extension.family, runs, with_morphemes=False)
+    names = dict(extension.family.raw) | dict(enumerate(words.letters, extension.family.first_id))
+    ends = np.cumsum(words.lengths)
+    symbols = [words.symbols[end - length : end] for end, length in zip(ends, words.lengths, strict=True)]
+    assert [b"".join(names[int(id)] for id in ids).decode() for ids in symbols] == list(runs)
+    assert words.counts.tolist() == [3, 2, 1]
+    if extension.kind == "llama":
+        assert "뷁".encode() in words.letters
+        assert all(len(letter) == 3 for letter in words.letters)
+    else:
+        assert words.letters == []
+        assert [list(map(int, ids)) for ids in symbols] == [extension.family.word_ids(run.encode()) for run in runs]
+
+
+def test_morphemes_begin_where_kiwi_says() -> None:
+    starts = morpheme_starts([" 할머니는", "아침마다", "값"])
+    assert starts == [{1 + len("할머니".encode())}, {len("아침".encode())}, set()]

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import gzip
+import io
 import json
+from functools import cache
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 import torch
-from tokenizers import AddedToken, Regex, Tokenizer, normalizers, pre_tokenizers
+from sentencepiece import SentencePieceTrainer, sentencepiece_model_pb2
+from tokenizers import AddedToken, Regex, Tokenizer, decoders, normalizers, pre_tokenizers
 from tokenizers.decoders import ByteLevel as ByteLevelDecoder
 from tokenizers.models import BPE
 from tokenizers.trainers import BpeTrainer
@@ -20,7 +24,8 @@ LLAMA3_WORDS = (
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}"
     r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 )
-KINDS = ("smollm", "llama3", "qwen")
+BYTE_LEVEL = ("smollm", "llama3", "qwen")
+KINDS = (*BYTE_LEVEL, "llama")
 
 ENGLISH = [
     "The quick brown fox jumps over the lazy dog near the river bank in 2024.",
@@ -54,11 +59,14 @@ def korean_documents() -> list[str]:
 
 
 def base_tokenizer(kind: str) -> PreTrainedTokenizerFast:
-    """A byte-level BPE over English.
+    """A tokenizer over English.
 
     "smollm": special tokens first in the vocabulary, single digits. "llama3": special tokens in added_tokens only,
     whole words looked up before merging. "qwen": NFC, and an added token that is not special behind the vocabulary.
+    "llama": no byte-level BPE but SentencePiece BPE with byte fallback, see sentencepiece_tokenizer.
     """
+    if kind == "llama":
+        return sentencepiece_tokenizer(sentencepiece_model())
     tokenizer = Tokenizer(BPE())
     if kind == "smollm":
         cut = [pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False)]
@@ -86,6 +94,57 @@ def base_tokenizer(kind: str) -> PreTrainedTokenizerFast:
     )
 
 
+@cache
+def sentencepiece_model() -> bytes:
+    """A tokenizer.model in Llama-2's manner over English and a little Korean, trained by the sentencepiece package."""
+    out = io.BytesIO()
+    SentencePieceTrainer.train(
+        sentence_iterator=iter([*ENGLISH * 3, *["다. 나다. 니다. 우리 이 그"] * 9]),
+        model_writer=out,
+        model_type="bpe",
+        vocab_size=420,
+        byte_fallback=True,
+        character_coverage=0.98,
+        normalization_rule_name="identity",
+        remove_extra_whitespaces=False,
+        allow_whitespace_only_pieces=True,
+        minloglevel=2,
+    )
+    return out.getvalue()
+
+
+def sentencepiece_tokenizer(model: bytes) -> PreTrainedTokenizerFast:
+    """The same tokenizer as tokenizer.json: all pairs that spell a piece, best piece first."""
+    pieces: Any = sentencepiece_model_pb2.ModelProto()
+    pieces.ParseFromString(model)
+    vocab = {piece.piece: id for id, piece in enumerate(pieces.pieces)}
+    normal = [piece.piece for piece in pieces.pieces if piece.type == piece.NORMAL]
+    merges = [(piece[:i], piece[i:]) for piece in normal for i in range(1, len(piece))]
+    merges = [pair for pair in merges if vocab.keys() >= set(pair)]
+    tokenizer = Tokenizer(BPE(vocab, merges, unk_token="<unk>", fuse_unk=True, byte_fallback=True))
+    tokenizer.normalizer = normalizers.Sequence([normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")])
+    steps = [decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse(), decoders.Strip(" ", 1, 0)]
+    tokenizer.decoder = decoders.Sequence(steps)
+    tokenizer.add_special_tokens(["<unk>", "<s>", "</s>"])
+    tokenizer.add_special_tokens(SPECIALS)
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        unk_token="<unk>",
+        bos_token=SPECIALS[0],
+        eos_token=SPECIALS[1],
+        chat_template=CHAT_TEMPLATE,
+    )
+
+
+def save_base_tokenizer(kind: str, folder: Path) -> PreTrainedTokenizerFast:
+    """Write the base tokenizer of a kind with all the files it has."""
+    tokenizer = base_tokenizer(kind)
+    tokenizer.save_pretrained(folder)
+    if kind == "llama":
+        (folder / "tokenizer.model").write_bytes(sentencepiece_model())
+    return tokenizer
+
+
 def base_model(vocab_size: int, *, tied: bool = True) -> LlamaForCausalLM:
     """Two layers of width 16 with random weights."""
     torch.manual_seed(3)
@@ -105,8 +164,7 @@ def base_model(vocab_size: int, *, tied: bool = True) -> LlamaForCausalLM:
 
 def write_base(folder: Path, kind: str = "smollm", *, tied: bool = True) -> Path:
     """A base artifact: folder/model with model and tokenizer; returns folder."""
-    tokenizer = base_tokenizer(kind)
-    tokenizer.save_pretrained(folder / "model")
+    tokenizer = save_base_tokenizer(kind, folder / "model")
     base_model(len(tokenizer), tied=tied).save_pretrained(folder / "model")
     return folder
 
