@@ -89,9 +89,10 @@ def test_copies_that_differ_in_layout_only_are_exact() -> None:
 
 def test_one_means_exact_only() -> None:
     one, other = "가나다라마바사아자차카타파하" * 30, "가나다라마바사아자차카타파하" * 30 + "끝"
-    assert Duplicates(0.9, 1).find("a", one) is None
+    again = one + one  # the same shingles, so a similarity of exactly 1, and yet another text
     strict, loose = Duplicates(1.0, 1), Duplicates(0.6, 1)
-    assert [strict.find("a", one), strict.find("b", other)] == [None, None]
+    assert jaccard(one, again) == 1
+    assert [strict.find("a", one), strict.find("b", other), strict.find("c", again)] == [None, None, None]
     assert [loose.find("a", one), loose.find("b", other)] == [None, ("near_duplicate", "a")]
 
 

@@ -155,6 +155,12 @@ def test_text_that_is_not_text(tmp_path: Path, value: Any) -> None:
             list(read_rows(card_of(tmp_path, {name: packed})))
 
 
+def test_the_row_of_a_parquet_file_is_named(tmp_path: Path) -> None:
+    rows = [{"id": str(n), "text": None if n == 1_234 else "글"} for n in range(1_300)]
+    with pytest.raises(KoreanLLMError, match=r"rows\.parquet row 1234: expected text in the field 'text'"):
+        list(read_rows(card_of(tmp_path, {"rows.parquet": parquet(rows)})))
+
+
 # ---- damage
 
 

