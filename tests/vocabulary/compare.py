@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice, product
@@ -16,6 +17,8 @@ from transformers import AutoTokenizer, PreTrainedTokenizerBase
 from korean_llm.vocabulary.byte_level import piece_bytes
 
 _BATCH_LINES = 20_000
+PADDING = re.compile(r"<padding \d+>")
+"""How entries that only fill the table up are named."""
 SPACE = "\u2581"
 _TAILS = [bytes([byte]) for byte in range(0x80, 0xC0)]
 _LEADS = [bytes([byte]) for byte in (0xE1, 0xE3, 0xEA, 0xEB, 0xEC, 0xED)]
@@ -58,7 +61,10 @@ def differently_decoded(base: Tokenizer, extended: Tokenizer, lines: Sequence[st
 
 @dataclass(frozen=True)
 class NewTokens:
-    """New tokens by id: those that are whole characters, with their text, and those that are parts of one."""
+    """New tokens by id: those that are whole characters, with their text, and those that are parts of one.
+
+    Entries that only fill the table up are left out.
+    """
 
     whole: dict[int, str]
     partial: dict[int, str]
@@ -70,6 +76,7 @@ class NewTokens:
 def new_tokens(base: Tokenizer, extended: Tokenizer) -> NewTokens:
     old = base.get_vocab()
     fresh = {id: piece for piece, id in extended.get_vocab().items() if piece not in old}
+    fresh = {id: piece for id, piece in fresh.items() if not PADDING.fullmatch(piece)}
     if SPACE + "a" in old:
         return NewTokens({id: piece.replace(SPACE, " ") for id, piece in fresh.items()}, {})
     whole, partial = {}, {}
