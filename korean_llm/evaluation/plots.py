@@ -143,6 +143,28 @@ def fertility_plot(section: dict[str, Any], name: str, label: str) -> str:
     return _svg(draw, 0.4 + 0.78 * len(sources), name, label, left=0.03)
 
 
+def curve_plot(section: dict[str, Any], name: str, label: str) -> str:
+    """Tokens per eojeol of Korean against the number of new tokens; first and last value written out."""
+    points, eojeols = section["curve"], section["total"]["eojeols"]
+    sizes = [point["new_tokens"] for point in points]
+    values = [point["held_out_tokens"] / eojeols for point in points]
+
+    def draw(axes: Axes) -> None:
+        axes.plot(sizes, values, color=_COLOURS["extended"], linewidth=2, marker="o", markersize=4)
+        for index in sorted({0, len(points) - 1}):
+            place = (sizes[index], values[index])
+            axes.annotate(f"{values[index]:.2f}", place, (0, 7), textcoords="offset points", ha="center")
+        axes.text(0, 1.05, "어절당 토큰", transform=axes.transAxes, color=_COLOURS["soft"])
+        axes.set_xlabel("새 토큰 수")
+        axes.set_ylim(bottom=0)
+        axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
+        axes.yaxis.set_major_locator(MaxNLocator(5))
+        axes.grid(visible=False, axis="x")
+        axes.margins(x=0.07, y=0.2)
+
+    return _svg(draw, 2.6, name, label)
+
+
 def _phase_lines(axes: Axes, section: dict[str, Any]) -> None:
     for phase in section.get("phases", [])[1:]:
         axes.axvline(phase["first_step"] - 0.5, color=_COLOURS["soft"], linewidth=1, linestyle=(0, (3, 3)))

@@ -10,7 +10,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from korean_llm.evaluation.measurements import MAX_NEW_TOKENS, Measured, Score
-from korean_llm.evaluation.plots import SMOOTHED_FROM, bits_plot, fertility_plot, loss_plot, models_plot
+from korean_llm.evaluation.plots import SMOOTHED_FROM, bits_plot, curve_plot, fertility_plot, loss_plot, models_plot
 from korean_llm.evaluation.summary import (
     ARM_NAMES,
     LANGUAGE_NAMES,
@@ -128,6 +128,8 @@ def _plots(report: Report) -> dict[str, str]:
         found["models"] = models_plot(report["models"], MODEL_NAMES, LANGUAGE_NAMES, "plot-models", label)
     if "vocabulary" in report:
         found["fertility"] = fertility_plot(report["vocabulary"], "plot-fertility", "출처별 어절당 토큰 수 막대그래프")
+        if report["vocabulary"]["curve"] and report["vocabulary"]["total"]["eojeols"]:
+            found["curve"] = curve_plot(report["vocabulary"], "plot-curve", "새 토큰 수에 따른 어절당 토큰 수 곡선")
     pretraining = report.get("pretraining")
     if pretraining and pretraining["loss"]:
         found["loss"] = loss_plot(pretraining, "plot-loss", "adapted", "추가 사전학습의 손실 곡선")

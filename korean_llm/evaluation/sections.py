@@ -111,6 +111,9 @@ def vocabulary_section(folder: Path, manifest: Manifest) -> Section:
         "new_tokens": manifest.counts.get("new_tokens"),
         "kinds": manifest.counts.get("kinds", {}),
         "proof": manifest.metrics.get("proof", {}),
+        "curve": fertility.get("curve", []),
+        "verdict": fertility.get("verdict", {}),
+        "tournament": fertility.get("tournament", {}),
         "examples": _example_tokens(folder / "tokens.jsonl"),
     }
 

@@ -20,8 +20,6 @@ ARM_NAMES = {"lexical": "낱말 검색", "dense": "벡터 검색", "hybrid": "�
 _SAME = 0.005
 # A rise above this is no longer called slight.
 _MUCH = 0.02
-# Extension that saves less than this share of tokens has not paid.
-_PAYS = 0.1
 _SMALL_HOLDOUT_BYTES = 100_000
 
 
@@ -128,8 +126,13 @@ def _about_vocabulary(section: dict[str, Any] | None) -> Sentences:
         return []
     before, after = (section["total"]["tokens_per_eojeol"][role] for role in ("base", "extended"))
     figures = f"한국어 한 어절을 적는 데 드는 토큰이 {before:.2f}개에서 {after:.2f}개로"
-    if after > before * (1 - _PAYS):
-        return [("worse", f"{figures} 거의 줄지 않았습니다. 이 원본 모델에는 어휘 확장이 필요하지 않을 수 있습니다.")]
+    if section["verdict"].get("recommendation") == "do not extend":
+        return [
+            (
+                "worse",
+                f"{figures} {1 - after / before:.0%} 줄었을 뿐입니다. 이 원본 모델에는 어휘 확장을 권하지 않습니다.",
+            )
+        ]
     return [
         (
             "better",

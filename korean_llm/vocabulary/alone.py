@@ -152,14 +152,14 @@ def _extended(
     out: Path,
 ) -> dict[str, Any]:
     old = load_tokenizer(tokenizer)
-    family = family_of(old)
+    family = family_of(tokenizer)
     shape, known = _shape(model, tokenizer, family.first_id)
     held_out = [text for text in texts if holds_hangul(text) and _held_out(text)]
     learned = learn(family, (text for text in texts if not _held_out(text)), settings, shape)
     measured_on, measured_texts = ("held-out", held_out) if held_out else ("training", texts)
     rows = num_rows(family, learned.merges, shape.vocabulary if known else 0)
     new = save(family, learned.merges, rows, tokenizer, out)
-    proof = prove(family, old, new, learned.merges, (tokenizer, out), texts)
+    proof = prove(family, learned.merges, tokenizer, out, texts)
     documents = [Document(str(i), "texts", "ko", "", text) for i, text in enumerate(measured_texts)]
     measured: dict[str, Any] = {"measured_on": measured_on, **compare_fertility(old, new, documents)}
     judged = judge(shape, len(learned.merges), rows, measured, auto=settings.new_tokens == "auto")

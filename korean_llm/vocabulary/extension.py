@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from korean_llm.recipe import VocabularySettings
 from korean_llm.vocabulary.family import Family, padded
 from korean_llm.vocabulary.hard_texts import hard_texts
 from korean_llm.vocabulary.learn import Learner, Merge
-from korean_llm.vocabulary.prove import Proof, Prover
+from korean_llm.vocabulary.prove import Proof, Prover, as_the_file_says, batches, same_steps
 from korean_llm.vocabulary.words import count_runs, cut_words
 from korean_llm.vocabulary.worth import best_number
 
@@ -119,30 +119,29 @@ def refuse_extended(base: Path) -> None:
             )
 
 
-def prove(
-    family: Family,
-    old: PreTrainedTokenizerBase,
-    new: PreTrainedTokenizerBase,
-    merges: Sequence[Merge],
-    folders: tuple[Path, Path],
-    texts: Iterable[str],
-) -> Proof:
+def prove(family: Family, merges: Sequence[Merge], base: Path, out: Path, texts: Iterable[str]) -> Proof:
     """Prove Promise 1 on generated hard texts and on every given text.
+
+    Both the tokenizers that transformers loads and those that the files say are compared, where these differ.
 
     Args:
         family: the base's tokenizer.
-        old, new: the base's and the extended tokenizer.
         merges: the new tokens.
-        folders: where the two lie.
+        base, out: where the base's and the extended tokenizer lie.
         texts: Korean and other texts.
     """
-    twins = family.twin(folders[0]), family.twin(folders[1])
-    both = (twins[0], twins[1]) if twins[0] and twins[1] else None
-    prover = Prover(old, new, merges, new.init_kwargs[MARK]["rows"], both)
-    prover.entries()
-    prover.tokens()
-    prover.texts(hard_texts())
-    prover.texts(console.progress(texts, "proving that old text is untouched"))
+    rows = load_tokenizer(out).init_kwargs[MARK]["rows"]
+    old_twin, new_twin = family.twin(base), family.twin(out)
+    twins = (old_twin, new_twin) if old_twin and new_twin else None
+    prover = Prover(family, as_the_file_says(base), as_the_file_says(out), merges, rows, twins)
+    loaded = Prover(family, load_tokenizer(base), load_tokenizer(out), merges, rows)
+    for one in (prover, loaded):
+        one.entries()
+        one.tokens()
+    provers = [prover] if same_steps(load_tokenizer(base), as_the_file_says(base)) else [prover, loaded]
+    for batch in batches(chain(hard_texts(), console.progress(texts, "proving that old text is untouched"))):
+        for one in provers:
+            one.texts(batch)
     return prover.proof
 
 

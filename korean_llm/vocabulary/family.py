@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 from tokenizers import Tokenizer
-from transformers import PreTrainedTokenizerBase
 
 from korean_llm.errors import KoreanLLMError
 from korean_llm.vocabulary.learn import Merge, Rules
@@ -40,22 +39,23 @@ def padding_entry(id: int) -> str:
     return f"<padding {id}>"
 
 
-def backend_state(tokenizer: PreTrainedTokenizerBase) -> dict[str, Any]:
-    """The tokenizer as tokenizer.json holds it, taken from what is loaded and not from the file.
+def file_state(folder: Path) -> dict[str, Any]:
+    """What a folder's tokenizer.json says, in full.
 
-    Some tokenizer classes rebuild their pre-tokenizer when they load, and what is loaded is what people use.
-    Raises KoreanLLMError where it is not byte pair encoding of tokenizer.json.
+    Some classes of transformers make their own normalizer and pre-tokenizer when they load, out of the same vocabulary
+    and merges; so the file's are kept, and both the file and what is loaded from it behave as they did.
+    Raises KoreanLLMError where there is no such file, or it is not byte pair encoding.
     """
-    backend = getattr(tokenizer, "backend_tokenizer", None)
-    if backend is None:
-        raise not_supported(f"{type(tokenizer).__name__}, which has no tokenizer.json")
-    state: dict[str, Any] = json.loads(backend.to_str())
+    path = folder / "tokenizer.json"
+    if not path.is_file():
+        raise not_supported("without tokenizer.json")
+    state: dict[str, Any] = json.loads(Tokenizer.from_file(str(path)).to_str())
     model = state["model"]
     if model["type"] != "BPE":
         raise not_supported(model["type"])
     if model["dropout"] or model["continuing_subword_prefix"] or model["end_of_word_suffix"]:
         raise not_supported("BPE with dropout, a subword prefix or a word suffix")
-    if any(entry.startswith("<padding ") and " " in entry for entry in model["vocab"]):
+    if any(entry.startswith("<padding ") for entry in model["vocab"]):
         raise KoreanLLMError(
             "the tokenizer was extended by korean-llm before; give the tokenizer it was made from, or leave the"
             " section 'vocabulary' out of the recipe."
@@ -87,7 +87,7 @@ class Family(ABC):
     run: re.Pattern[str]
     any_split: bool
 
-    def __init__(self, tokenizer: PreTrainedTokenizerBase, state: dict[str, Any]) -> None:
+    def __init__(self, state: dict[str, Any]) -> None:
         self.state = state
         self.added: set[str] = {token["content"] for token in state["added_tokens"]}
         ids = [*state["model"]["vocab"].values(), *(token["id"] for token in state["added_tokens"])]
@@ -97,7 +97,7 @@ class Family(ABC):
             for entry, id in state["model"]["vocab"].items()
             if entry not in self.added and (raw := self.entry_bytes(entry)) is not None
         }
-        self._normalizer = tokenizer.backend_tokenizer.normalizer
+        self._normalizer = Tokenizer.from_str(json.dumps(state)).normalizer
         nothing: dict[str, Any] = {
             "added_tokens": [],
             "normalizer": None,

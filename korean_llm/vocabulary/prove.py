@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import NoReturn
 
 from tokenizers import Tokenizer
 from tokenizers.decoders import DecodeStream
-from transformers import PreTrainedTokenizerBase
+from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 from korean_llm.errors import KoreanLLMError
 from korean_llm.hangul import HANGUL, holds_hangul
-from korean_llm.vocabulary.families import family_of
-from korean_llm.vocabulary.family import Encode, padding_entry
+from korean_llm.vocabulary.family import Encode, Family, padding_entry
 from korean_llm.vocabulary.learn import Merge
 
 _BATCH_CHARS = 500_000
@@ -62,6 +63,7 @@ class Prover:
     """Compares a base tokenizer with its extension.
 
     Args:
+        family: the base's tokenizer as a family.
         base: the base's tokenizer.
         extended: its extension, as loaded from disk.
         merges: the new tokens.
@@ -71,6 +73,7 @@ class Prover:
 
     def __init__(
         self,
+        family: Family,
         base: PreTrainedTokenizerBase,
         extended: PreTrainedTokenizerBase,
         merges: Sequence[Merge],
@@ -79,7 +82,7 @@ class Prover:
     ) -> None:
         self._tokenizers = base, extended
         self._base, self._extended = _plain(base), _plain(extended)
-        self._family = family_of(base)
+        self._family = family
         self._merges, self._num_rows, self._twins = merges, num_rows, twins
         self._raw = {merge.id: merge.raw for merge in merges}
         self._in_use: set[int] = set()
@@ -128,7 +131,7 @@ class Prover:
 
     def texts(self, texts: Iterable[str]) -> None:
         """Check every text, and the parts without Hangul of those that hold some. Raises KoreanLLMError."""
-        for batch in _batches(texts):
+        for batch in batches(texts):
             self._check_texts(batch)
             segments = sorted({part for text in batch if holds_hangul(text) for part in _without_hangul(text)})
             self._check_segments(segments)
@@ -216,6 +219,17 @@ class Prover:
         )
 
 
+def as_the_file_says(folder: Path) -> PreTrainedTokenizerBase:
+    """The tokenizer of a folder by its tokenizer.json alone, without what a class of transformers makes of it."""
+    return PreTrainedTokenizerFast(tokenizer_file=str(folder / "tokenizer.json"))
+
+
+def same_steps(one: PreTrainedTokenizerBase, other: PreTrainedTokenizerBase) -> bool:
+    """Whether two tokenizers of the same vocabulary cut and decode by the same steps."""
+    states = [json.loads(tokenizer.backend_tokenizer.to_str()) for tokenizer in (one, other)]
+    return all(states[0][step] == states[1][step] for step in ("normalizer", "pre_tokenizer", "decoder"))
+
+
 def _first_change(text: str, given_back: str) -> str:
     """Where a text and what the base gives back begin to differ: both, a few characters long."""
     at = next((i for i, (a, b) in enumerate(zip(text, given_back, strict=False)) if a != b), len(given_back))
@@ -257,7 +271,7 @@ def _without_hangul(text: str) -> Iterator[str]:
     yield from (line for line in text.splitlines() if line and not holds_hangul(line))
 
 
-def _batches(texts: Iterable[str]) -> Iterator[list[str]]:
+def batches(texts: Iterable[str]) -> Iterator[list[str]]:
     """Lists of texts of about _BATCH_CHARS characters, or of one longer text."""
     batch: list[str] = []
     chars = 0

@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy as np
 from sentencepiece import SentencePieceProcessor, sentencepiece_model_pb2
-from transformers import PreTrainedTokenizerBase
 
 from korean_llm.errors import KoreanLLMError
 from korean_llm.hangul import HANGUL, holds_hangul
@@ -56,8 +55,8 @@ class SentencePieceBPE(Family):
     run = re.compile(f"(?<! ) [{HANGUL}]+|[{HANGUL}]+")
     any_split = True
 
-    def __init__(self, tokenizer: PreTrainedTokenizerBase, state: dict[str, Any]) -> None:
-        super().__init__(tokenizer, state)
+    def __init__(self, state: dict[str, Any]) -> None:
+        super().__init__(state)
         self._normalizer = None  # it only writes ▁ for spaces, which runs are looked for without
 
     def entry_bytes(self, entry: str) -> bytes | None:

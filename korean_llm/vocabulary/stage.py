@@ -36,12 +36,12 @@ def run(
     refuse_extended(base)
     shape = from_config(base / "config.json")
     old = load_tokenizer(base)
-    family = family_of(old)
+    family = family_of(base)
     learned = learn(family, korean_texts(corpus, settings.learn_max_bytes, seed), settings, shape)
     rows = num_rows(family, learned.merges, shape.vocabulary)
     new = save(family, learned.merges, rows, base, model)
     documents = chain(read_documents(corpus / TRAIN), read_documents(corpus / HOLDOUT))
-    proof = prove(family, old, new, learned.merges, (base, model), (document.text for document in documents))
+    proof = prove(family, learned.merges, base, model, (document.text for document in documents))
     held_out, measured_on = _held_out(corpus)
     korean = [document.text for document in held_out if document.language == "ko"]
     measured = {

@@ -52,7 +52,7 @@ def test_the_page_is_well_formed_with_all_sections_and_plots(small_run: SmallRun
     assert len(page.ids) == len(set(page.ids))
     sections = {"summary", "models", "vocabulary", "training", "generations", "export", "retrieval", "artifacts"}
     assert sections <= set(page.ids)
-    assert page.tags.count("svg") == 5
+    assert page.tags.count("svg") == 6
 
 
 def test_the_page_fetches_nothing(small_run: SmallRun) -> None:
@@ -112,7 +112,7 @@ def test_the_page_shows_the_figures_of_the_json(small_run: SmallRun) -> None:
 
 def test_plots_take_the_colours_of_the_page(small_run: SmallRun) -> None:
     drawn = re.findall(r"<svg role=.*?</svg>", small_run.page, flags=re.DOTALL)
-    assert len(drawn) == 5
+    assert len(drawn) == 6
     for svg in drawn:
         colours = set(re.findall(r"(?:fill|stroke): ?([^;\"]+)", svg))
         assert colours <= {"none"} | {value for value in colours if value.startswith("var(--")}

@@ -78,10 +78,14 @@ def test_english_is_never_left_out(english: float, tone: str, part: str) -> None
 
 def test_an_extension_that_saves_nothing_is_not_praised() -> None:
     value = report(base=(2.4, 1.2), extended=(2.6, 1.2))
-    value["vocabulary"] = {"total": {"eojeols": 100, "tokens_per_eojeol": {"base": 2.4, "extended": 2.3}}}
+    value["vocabulary"] = {
+        "total": {"eojeols": 100, "tokens_per_eojeol": {"base": 2.4, "extended": 2.3}},
+        "verdict": {"recommendation": "do not extend"},
+    }
     first = summarize(value)[0]
     assert first["tone"] == "worse"
-    assert "필요하지 않을 수 있습니다" in first["text"]
+    assert "권하지 않습니다" in first["text"]
+    value["vocabulary"]["verdict"] = {"recommendation": "extend by 8,000"}
     value["vocabulary"]["total"]["tokens_per_eojeol"] = {"base": 9.0, "extended": 3.0}
     assert "67% 줄었습니다" in summarize(value)[0]["text"]
     assert "3.0배" in summarize(value)[0]["text"]

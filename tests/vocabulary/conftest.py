@@ -44,14 +44,14 @@ class Extension:
 
     def prover(self, extended: PreTrainedTokenizerBase | None = None, merges: Sequence[Merge] | None = None) -> Prover:
         """A prover for this extension, or for it with something put in the place of a part."""
-        return Prover(self.base, extended or self.extended, merges or self.merges, self.rows, self.twins)
+        return Prover(self.family, self.base, extended or self.extended, merges or self.merges, self.rows, self.twins)
 
 
 def build(kind: str, folder: Path) -> Extension:
     save_base_tokenizer(kind, folder / "base")
     corpus = write_corpus(folder / "corpus")
     base = load_tokenizer(folder / "base")
-    family = family_of(base)
+    family = family_of(folder / "base")
     texts = korean_texts(corpus, 10**9, seed=1)
     merges = learn(family, texts, VocabularySettings(new_tokens=NEW_TOKENS), TYPICAL).merges
     rows = num_rows(family, merges, 0)

@@ -120,7 +120,7 @@ def test_keeps_templates_and_licences_but_no_old_vocabulary(tmp_path: Path) -> N
     tokenizer.save_pretrained(base)
     for name in ("LICENSE", "vocab.json", "merges.txt", "tokenizer.model"):
         (base / name).write_text("old", encoding="utf-8")
-    family_of(tokenizer).save([], 0, base, tmp_path / "out")
+    family_of(base).save([], 0, base, tmp_path / "out")
     kept = {path.name for path in (tmp_path / "out").iterdir()}
     assert kept == {"tokenizer.json", "tokenizer_config.json", "chat_template.jinja", "LICENSE"}
     for name in ("tokenizer_config.json", "chat_template.jinja"):
@@ -143,16 +143,16 @@ def test_pieces_and_bytes_are_one_to_one() -> None:
         ({"model": {"type": "WordLevel", "vocab": {"a": 0}, "unk_token": "a"}}, "WordLevel"),
     ],
 )
-def test_other_families_are_one_clear_error(change: dict[str, dict[str, object]], found: str) -> None:
+def test_other_families_are_one_clear_error(change: dict[str, dict[str, object]], found: str, tmp_path: Path) -> None:
     tokenizer = base_tokenizer("smollm")
     state = json.loads(tokenizer.backend_tokenizer.to_str())
     for part, values in change.items():
         whole = "type" in values
         state[part] = values if whole else state[part] | values
     state["added_tokens"] = []
-    tokenizer._tokenizer = Tokenizer.from_str(json.dumps(state))
+    (tmp_path / "tokenizer.json").write_text(json.dumps(state), encoding="utf-8")
     with pytest.raises(KoreanLLMError, match=rf"{found}.*expected byte-level BPE"):
-        family_of(tokenizer)
+        family_of(tmp_path)
 
 
 def pieces_of(folder: Path) -> list[Any]:

@@ -131,7 +131,7 @@ def test_text_that_the_base_streams_otherwise_too_is_told_apart(extension: Exten
         state["decoder"] = {"type": "Sequence", "decoders": [state["decoder"], {"type": "Fuse"}, odd]}
 
     base, extended = changed(extension.base, change), changed(extension.extended, change)
-    prover = Prover(base, extended, extension.merges, extension.rows)
+    prover = Prover(extension.family, base, extended, extension.merges, extension.rows)
     prover.texts(["저녁을 먹고 나서"])
     assert (prover.proof.base_streams_otherwise, prover.proof.base_changes) == (1, 1)
     assert "고 나" in prover.proof.base_changes_example.encode().decode("unicode_escape")
@@ -145,7 +145,9 @@ def test_truncation_set_in_a_tokenizer_does_not_hide_text(extension: Extension) 
         truncate(state)
         join_z_and_q(state)
 
-    prover = Prover(changed(extension.base, truncate), spoiled(extension, spoil), extension.merges, extension.rows)
+    prover = Prover(
+        extension.family, changed(extension.base, truncate), spoiled(extension, spoil), extension.merges, extension.rows
+    )
     with pytest.raises(KoreanLLMError, match="zqzq"):
         prover.texts(["a rather long text that ends in zqzq"])
 
@@ -161,6 +163,12 @@ def test_padding_set_in_a_tokenizer_does_not_disturb_the_proof(extension: Extens
         }
         state["padding"] = {"strategy": "BatchLongest", **values}
 
-    prover = Prover(changed(extension.base, pad), changed(extension.extended, pad), extension.merges, extension.rows)
+    prover = Prover(
+        extension.family,
+        changed(extension.base, pad),
+        changed(extension.extended, pad),
+        extension.merges,
+        extension.rows,
+    )
     prover.texts(TEXTS)
     assert prover.proof.texts == len(TEXTS)
