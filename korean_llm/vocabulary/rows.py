@@ -6,59 +6,113 @@ V old vocabulary, N new tokens, D hidden size; shapes stand as suffixes.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
 
 import torch
 from torch import nn
 from transformers import PreTrainedModel
 
-Start = Literal["mean", "global_mean"]
-
-
-def starting_rows(
-    table_VD: torch.Tensor, base_ids: Sequence[Sequence[int]], num_old: int, initialise: Start
-) -> torch.Tensor:
-    """Rows that new tokens start with, (N, D), in the table's number format; means are taken in float32.
-
-    "mean": the mean of the rows of the base's tokens for the same bytes. "global_mean": the mean of all rows in use
-    (Hewitt 2021). Both lie in the convex hull of the old rows, which matters more than which point it is
-    (arXiv 2407.05841).
-
-    Args:
-        table_VD: the old table.
-        base_ids: for every new token, the base's ids for its bytes.
-        num_old: number of ids in use before; rows behind are the table's padding.
-        initialise: which mean.
-    """
-    if initialise == "global_mean":
-        mean_D = table_VD[:num_old].float().mean(0)
-        return mean_D.to(table_VD.dtype).expand(len(base_ids), -1)
-    means = [table_VD[list(ids)].float().mean(0) for ids in base_ids]
-    return torch.stack(means).to(table_VD.dtype)
+from korean_llm.errors import KoreanLLMError
+from korean_llm.vocabulary.learn import Merge
+from korean_llm.vocabulary.starts import METHODS, Start, StartContext
+from korean_llm.vocabulary.starts.fit import corrections, read
 
 
 @torch.no_grad()
 def extend_rows(
-    model: PreTrainedModel, base_ids: Sequence[Sequence[int]], num_old: int, initialise: Start = "mean"
+    model: PreTrainedModel,
+    merges: Sequence[Merge],
+    num_rows: int,
+    inputs: Start,
+    outputs: Start,
+    context: StartContext,
 ) -> None:
-    """Grow the model's tables in place to hold ids 0 … num_old + N − 1 and fill the rows of the new ones.
+    """Grow the model's tables in place to num_rows and fill the rows of the new tokens.
 
-    A table that has padding rows behind the base's ids is grown only as far as they do not suffice.
-    A tied model has one table, which stays tied; an untied head gets its rows from its own old rows.
+    New ids follow each other from merges[0].id. Padding rows behind the last new token, where the base has none, get
+    the mean of all old rows. A tied model has one table, which stays tied; an untied head gets rows of its own.
+
+    Args:
+        model: the base model, or one that was extended so before: its new rows are then filled again.
+        merges: the new tokens.
+        num_rows: rows of the grown tables, at least as many as they have now.
+        inputs, outputs: how the rows of the embedding and of the head start; the same for a tied model.
+        context: what the ways to start know of the corpus; `fitted` needs its windows.
+
+    Raises KoreanLLMError where a tied model is to start its one table in two ways, and where `fitted` cannot work.
     """
-    num_all = num_old + len(base_ids)
-    embedding, head = _table(model.get_input_embeddings()), _table(model.get_output_embeddings())
-    tied = embedding is head
-    inputs_ND = starting_rows(embedding, base_ids, num_old, initialise)
-    outputs_ND = None if tied else starting_rows(head, base_ids, num_old, initialise)
-    model.resize_token_embeddings(max(num_all, embedding.shape[0]), mean_resizing=False)
-    _table(model.get_input_embeddings())[num_old:num_all] = inputs_ND
-    if outputs_ND is not None:
-        _table(model.get_output_embeddings())[num_old:num_all] = outputs_ND
+    grow(model, merges, num_rows)
+    if tied(model):
+        if inputs != outputs:
+            raise KoreanLLMError(
+                f"vocabulary.initialise names {inputs!r} for input and {outputs!r} for output rows, but this model's"
+                " embedding and head are one table; name one way."
+            )
+        fill(input_table(model), merges, inputs, context)
+    else:
+        fill(input_table(model), merges, inputs, context)
+        fill(output_table(model), merges, outputs, context)
+    if outputs == "fitted":
+        fit_head(model, merges, context)
 
 
-def _table(module: nn.Module) -> torch.Tensor:
-    """The weight of an embedding or of a head, (V, D)."""
-    weight = module.weight
+@torch.no_grad()
+def grow(model: PreTrainedModel, merges: Sequence[Merge], num_rows: int) -> None:
+    """Give both tables num_rows rows; rows that are added hold the mean of the old ones."""
+    num_old, rows_before = merges[0].id, len(input_table(model))
+    if num_rows <= rows_before:
+        return
+    model.resize_token_embeddings(num_rows, mean_resizing=False)
+    for table_VD in distinct_tables(model):
+        table_VD[rows_before:] = table_VD[:num_old].float().mean(0).to(table_VD.dtype)
+
+
+@torch.no_grad()
+def fill(table_VD: torch.Tensor, merges: Sequence[Merge], start: Start, context: StartContext) -> None:
+    """Write the new tokens' rows into a grown table, made of its own old rows."""
+    first_id = merges[0].id
+    rows_ND = METHODS[start](table_VD[:first_id].float(), merges, context)
+    table_VD[first_id : first_id + len(merges)] = rows_ND.to(table_VD.dtype)
+
+
+@torch.no_grad()
+def fit_head(model: PreTrainedModel, merges: Sequence[Merge], context: StartContext) -> None:
+    """Correct the new tokens' head rows by what the model's head sees on the context's windows.
+
+    Where the head is the embedding too, its rows move with it: corrections are about a hundredth of a row's length,
+    along the few directions in which hidden states are long, and change what is read by next to nothing.
+    Raises KoreanLLMError where the context has no text.
+    """
+    if not context.windows:
+        raise KoreanLLMError(
+            "vocabulary.initialise: fitted needs Korean training text to fit rows to; choose mean, or add text."
+        )
+    first_id, table_VD = merges[0].id, output_table(model)
+    rows_ND = table_VD[first_id : first_id + len(merges)].float()
+    rows_ND += corrections(read(model, context.windows, first_id), rows_ND)
+    table_VD[first_id : first_id + len(merges)] = rows_ND.to(table_VD.dtype)
+
+
+def tied(model: PreTrainedModel) -> bool:
+    """Whether embedding and head are one table."""
+    return input_table(model) is output_table(model)
+
+
+def distinct_tables(model: PreTrainedModel) -> list[torch.Tensor]:
+    """The embedding table, and the head where it is another one."""
+    return [input_table(model)] if tied(model) else [input_table(model), output_table(model)]
+
+
+def input_table(model: PreTrainedModel) -> torch.Tensor:
+    """The embedding table (V, D)."""
+    return _weight(model.get_input_embeddings())
+
+
+def output_table(model: PreTrainedModel) -> torch.Tensor:
+    """The head's table (V, D)."""
+    return _weight(model.get_output_embeddings())
+
+
+def _weight(module: nn.Module | None) -> torch.Tensor:
+    weight = None if module is None else module.weight
     assert isinstance(weight, torch.Tensor)
     return weight
