@@ -113,7 +113,7 @@ def vocabulary_section(folder: Path, manifest: Manifest) -> Section:
         "proof": manifest.metrics.get("proof", {}),
         "curve": fertility.get("curve", []),
         "verdict": fertility.get("verdict", {}),
-        "tournament": fertility.get("tournament", {}),
+        "starting_rows": fertility.get("starting_rows", {}),
         "examples": _example_tokens(folder / "tokens.jsonl"),
     }
 

@@ -15,13 +15,14 @@ from korean_llm.corpus.documents import Document
 from korean_llm.corpus.read import read_file
 from korean_llm.errors import KoreanLLMError
 from korean_llm.hangul import holds_hangul
+from korean_llm.machine import Machine
 from korean_llm.modeling.load import load_tokenizer
 from korean_llm.modeling.shape import Shape, from_config
-from korean_llm.recipe import VocabularySettings
+from korean_llm.recipe import Start, VocabularySettings
 from korean_llm.vocabulary.extension import curve, learn, num_rows, prove, refuse_extended, save
 from korean_llm.vocabulary.families import family_of
+from korean_llm.vocabulary.model import StartTexts, save_model
 from korean_llm.vocabulary.report import TOKENS_FILE, compare_fertility, write_tokens
-from korean_llm.vocabulary.rows import Start
 from korean_llm.vocabulary.worth import TYPICAL, judge
 
 REPORT_FILE = "extension.json"
@@ -35,7 +36,7 @@ def extend(
     out: Path,
     *,
     model: Path | None = None,
-    initialise: Start = "mean",
+    initialise: Start = "fitted",
     min_count: int = 2,
     kiwi_weight: float = 0.5,
 ) -> dict[str, Any]:
@@ -50,7 +51,7 @@ def extend(
         new_tokens: how many; "auto": as many as save more compute than their rows cost.
         out: folder to write: the extended tokenizer, tokens.jsonl, extension.json, and the model where one is given.
         model: folder of the model whose tables are to grow; may be the same as `tokenizer`.
-        initialise: how new rows start.
+        initialise: how new rows start; see VocabularySettings.
         min_count: a pair of tokens seen less often is not joined.
         kiwi_weight: see VocabularySettings.
 
@@ -163,11 +164,15 @@ def _extended(
     documents = [Document(str(i), "texts", "ko", "", text) for i, text in enumerate(measured_texts)]
     measured: dict[str, Any] = {"measured_on": measured_on, **compare_fertility(old, new, documents)}
     judged = judge(shape, len(learned.merges), rows, measured, auto=settings.new_tokens == "auto")
+    started = {}
     if model:
-        from korean_llm.vocabulary.model import save_model
-
-        with console.working("extending the model"):
-            save_model(model, out, learned.merges, rows, initialise)
+        training = {"ko": [text for text in texts if holds_hangul(text) and not _held_out(text)]}
+        training["en"] = [text for text in texts if not holds_hangul(text) and not _held_out(text)]
+        english = [Document(str(i), "texts", "en", "", text) for i, text in enumerate(texts) if not holds_hangul(text)]
+        start_texts = StartTexts(training, [*documents, *(item for item in english if _held_out(item.text))])
+        started = save_model(
+            model, tokenizer, out, family, learned.merges, rows, initialise, initialise, start_texts, Machine(), seed=0
+        )
     report = {
         "family": family.name,
         "new_tokens": len(learned.merges),
@@ -180,6 +185,7 @@ def _extended(
         **{key: measured[key] for key in ("measured_on", "total")},
         "curve": curve(family, learned, measured_texts),
         "verdict": judged,
+        "starting_rows": started,
         "proof": asdict(proof),
     }
     write_json(out / REPORT_FILE, report)

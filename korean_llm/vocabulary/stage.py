@@ -16,7 +16,7 @@ from korean_llm.modeling.shape import from_config
 from korean_llm.recipe import VocabularySettings
 from korean_llm.vocabulary.extension import Learned, curve, learn, num_rows, prove, refuse_extended, save
 from korean_llm.vocabulary.families import family_of
-from korean_llm.vocabulary.model import save_model
+from korean_llm.vocabulary.model import corpus_texts, save_model
 from korean_llm.vocabulary.prove import Proof
 from korean_llm.vocabulary.report import FERTILITY_FILE, TOKENS_FILE, compare_fertility, write_tokens
 from korean_llm.vocabulary.words import korean_texts
@@ -50,10 +50,21 @@ def run(
         "curve": curve(family, learned, korean),
     }
     judged = judge(shape, len(learned.merges), rows, measured, auto=settings.new_tokens == "auto")
-    write_json(out / FERTILITY_FILE, {**measured, "verdict": judged})
+    started = save_model(
+        base,
+        base,
+        model,
+        family,
+        learned.merges,
+        rows,
+        settings.initialise,
+        settings.initialise_output or settings.initialise,
+        corpus_texts(corpus, held_out),
+        machine,
+        seed,
+    )
+    write_json(out / FERTILITY_FILE, {**measured, "verdict": judged, "starting_rows": started})
     kinds = write_tokens(out / TOKENS_FILE, family, learned)
-    with console.working("extending the model"):
-        save_model(base, model, learned.merges, rows, settings.initialise)
     tell(learned, measured, proof, judged)
     return {
         "counts": {
@@ -70,6 +81,7 @@ def run(
             "tokens_per_eojeol": measured["total"]["tokens_per_eojeol"],
             "bytes_per_token": measured["total"]["bytes_per_token"],
             "verdict": judged,
+            "starting_rows": {name: started[name] for name in ("inputs", "outputs")},
             "proof": asdict(proof),
         },
     }

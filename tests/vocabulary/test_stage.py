@@ -31,7 +31,7 @@ def extend(base: Path, corpus: Path, out: Path, **settings: Any) -> dict[str, An
 @pytest.mark.parametrize("kind", KINDS)
 def test_extends_a_base_that_plain_transformers_opens(kind: str, tied: bool, tmp_path: Path) -> None:
     base, corpus, out = write_base(tmp_path / "base", kind, tied=tied), write_corpus(tmp_path / "c"), tmp_path / "out"
-    result = extend(base, corpus, out)
+    result = extend(base, corpus, out, initialise="mean")
     old = AutoTokenizer.from_pretrained(base / "model")
     new = AutoTokenizer.from_pretrained(out / "model")
     model = AutoModelForCausalLM.from_pretrained(out / "model")
