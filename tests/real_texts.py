@@ -49,12 +49,22 @@ def rows(name: str) -> Iterator[dict[str, str]]:
         yield from map(json.loads, file)
 
 
-def learning_texts(max_bytes: int) -> list[str]:
-    """Korean to learn from: all of prose-ko, the rest half rulings, half technical documents, none of it held out."""
+def learning_texts(max_bytes: int, mixture: str = "technical") -> list[str]:
+    """Korean to learn from, none of it held out.
+
+    "technical": all of prose-ko, the rest half rulings, half technical documents. "general": prose-ko eight times (a
+    weight: there is little of it), dialogues and facts of an encyclopedia, the rest rulings.
+    """
     with (ROOT / "corpora" / "prose-ko" / "documents.jsonl").open(encoding="utf-8") as file:
         texts = [json.loads(line)["text"] for line in file]
-    each = (max_bytes - sum(len(text.encode()) for text in texts)) // 2
-    for register in ("rulings", "technical documents"):
+    registers = ["rulings", "technical documents"]
+    if mixture == "general":
+        registers = ["rulings"]
+        texts *= 8
+        for name in ("instruction/chatbot", "instruction/strategyqa_facts"):
+            texts += [f"{row['instruction']} {row['output']}" for row in rows(name)]
+    each = (max_bytes - sum(len(text.encode()) for text in texts)) // len(registers)
+    for register in registers:
         learned = [row for row in rows(REGISTERS[register]) if position(row["id"]) >= HELD_OUT]
         # In an order of its own, so that a part of a set is a sample of it.
         learned.sort(key=lambda row: position(row["id"]))

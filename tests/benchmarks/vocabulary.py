@@ -7,7 +7,7 @@ bars: old text untouched on a million lines without Hangul, Korean decoded alike
 peers: `add_tokens` and SentencePiece pieces merged, with the same number of tokens: tokens and encoding speed.
 learning: time and memory of learning 8,000 tokens, against bare `sentencepiece` and `tokenizers`.
 
-Prints Markdown. Learns from 16 MB of Korean (rulings, technical documents, prose); what is measured is held out.
+Prints Markdown. Learns from 16 MB of Korean (see learning_texts in tests/real_texts.py); what is measured is held out.
 Needs ../shared/data beside the checkout. --lines, --korean-lines and --bytes make it smaller.
 """
 
@@ -17,7 +17,6 @@ import argparse
 import os
 import platform
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
@@ -33,17 +32,21 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
 from tokenizers import Tokenizer
+from transformers import PreTrainedTokenizerBase
 
 from korean_llm.errors import KoreanLLMError
 from korean_llm.hangul import eojeols
 from tests import real_texts
 from tests.real_tokenizers import NAMES, NotReachableError, real_tokenizer
-from tests.reference import peers
+from tests.reference import peers, training
 from tests.vocabulary import compare
 
 SIZES = (2_000, 8_000, 16_000)
 LEARNED = 8_000
 PROVED = ("SmolLM2", "Llama-2", "Llama-3", "Qwen3")
+
+
+Encode = Callable[[list[str]], object]
 
 
 class Bench:
@@ -55,12 +58,17 @@ class Bench:
         self.failed: list[str] = []
 
     @cache  # noqa: B019 - one bench a process
-    def learning_texts(self) -> list[str]:
-        return real_texts.learning_texts(self.options.bytes)
+    def learning_texts(self, mixture: str = "technical") -> list[str]:
+        return real_texts.learning_texts(self.options.bytes, mixture)
 
     @cache  # noqa: B019
     def other_lines(self, count: int) -> list[tuple[str, str]]:
         return list(islice(real_texts.other_lines(), count))
+
+    def english(self, count: int) -> list[str]:
+        """English documents of the data folder."""
+        names = ("cncf_glossary", "opensource_guide", "hf_course_en", "fastapi_en")
+        return [row["text"] for name in names for row in real_texts.rows(f"english/{name}")][:count]
 
     @cache  # noqa: B019
     def korean_lines(self) -> list[str]:
@@ -75,14 +83,14 @@ class Bench:
             return None
 
     @cache  # noqa: B019
-    def extended(self, name: str, num_tokens: int) -> Path | str:
+    def extended(self, name: str, num_tokens: int, mixture: str = "technical") -> Path | str:
         """The extension's folder, or the sentence it was refused with."""
         from korean_llm.vocabulary import extend
 
-        out, base = self.scratch / f"{name}-{num_tokens}", self.base(name)
+        out, base = self.scratch / f"{name}-{num_tokens}-{mixture}", self.base(name)
         assert base is not None
         try:
-            extend(base, self.learning_texts(), num_tokens, out)
+            extend(base, self.learning_texts(mixture), num_tokens, out)
         except KoreanLLMError as error:
             return str(error)
         return out
@@ -207,11 +215,15 @@ def _compression(bench: Bench) -> None:
         row("Llama-2", f"{size:,}", "all four registers", f"{figure:.3f} × base", holds)
         for register, texts in bench.registers.items():
             row("Llama-2", f"{size:,}", register, f"{_ratio(bench, 'Llama-2', size, texts):.3f} × base", "", "")
-    found = bench.extended("SmolLM2", LEARNED)
-    for what, texts, bar in (("novels and news", prose, 2.4), ("rulings", bench.registers["rulings"], 2.0)):
-        figure = fertility(loaded(found), texts) if isinstance(found, Path) else float("nan")
-        holds = bench.judge(f"SmolLM2, {LEARNED:,} tokens, {what}: {figure:.3f}", figure <= bar, f"≤ {bar}")
-        row("SmolLM2", f"{LEARNED:,}", what, f"{figure:.3f} tokens per eojeol", holds)
+    for mixture in ("general", "technical"):
+        found = bench.extended("SmolLM2", LEARNED, mixture)
+        for what, texts, bar in (("novels and news", prose, 2.4), ("rulings", bench.registers["rulings"], 2.0)):
+            figure = fertility(loaded(found), texts) if isinstance(found, Path) else float("nan")
+            cells = f"{figure:.3f} tokens per eojeol ({mixture} mixture)", " | "
+            if mixture == "general":
+                holds = bench.judge(f"SmolLM2, {LEARNED:,} tokens, {what}: {figure:.3f}", figure <= bar, f"≤ {bar}")
+                cells = cells[0], holds
+            row("SmolLM2", f"{LEARNED:,}", what, *cells)
 
 
 def _ratio(bench: Bench, name: str, size: int, texts: list[str]) -> float:
@@ -227,8 +239,7 @@ def compare_peers(bench: Bench) -> None:
     file.write_text("\n".join(bench.learning_texts()), encoding="utf-8")
     model = peers.train_sentencepiece(file, 2 * LEARNED, bench.scratch / "peer")
     pieces = peers.korean_pieces(model)
-    korean = [line for texts in bench.registers.values() for text in texts for line in text.split("\n") if line]
-    english = [line for kind, line in bench.other_lines(bench.options.table_lines) if kind == "English" and line]
+    english = bench.english(400)
     every = [text for texts in bench.registers.values() for text in texts]
     for name in ("SmolLM2", "Llama-2"):
         if (folder := bench.base(name)) is None:
@@ -248,10 +259,9 @@ def compare_peers(bench: Bench) -> None:
         old = dict.fromkeys(tokenizers, tokenizers["base"])
         if name == "Llama-2":
             old["SentencePiece pieces merged"] = loaded(merge(folder, [], 0, place / "model-alone"))
-        korean_speed = speeds(tokenizers, korean, bench.options.rounds)
-        english_speed = speeds(tokenizers, english, bench.options.rounds)
+        speed = _speeds(bench, {way: path for way, path in ways.items() if path}, every, english)
         print(f"\n{name}, {LEARNED:,} tokens; speed per byte against the base, interleaved, median of rounds:\n")
-        head("way", "new tokens", *bench.registers, "all, × base", "speed Korean", "speed English", "changed")
+        head("way", "new tokens", *bench.registers, "all, × base", *speed, "changed")
         lines = bench.other_lines(bench.options.table_lines)
         for way, tokenizer in tokenizers.items():
             _, wrong = count_changed(old[way], tokenizer, iter(lines))
@@ -260,23 +270,38 @@ def compare_peers(bench: Bench) -> None:
                 f"{tokenizer.get_vocab_size() - tokenizers['base'].get_vocab_size():,}",
                 *(f"{fertility(tokenizer, texts):.3f}" for texts in bench.registers.values()),
                 f"{num_tokens(tokenizer, every) / num_tokens(tokenizers['base'], every):.3f}",
-                f"{korean_speed[way]:.2f}",
-                f"{english_speed[way]:.2f}",
+                *(f"{found[way]:.2f}" for found in speed.values()),
                 f"{len(wrong):,} of {len(lines):,}",
             )
-        if "ours" in tokenizers:
-            print("\nours, Korean: " + bench.judge("speed Korean", korean_speed["ours"] >= 1.3, "≥ 1.3"))
-            print("ours, English: " + bench.judge("speed English", english_speed["ours"] >= 0.9, "≥ 0.9"))
+        if "ours" not in tokenizers:
+            print(f"\nours: {ours}")
+            continue
+        print()
+        for what, bar in (("Korean, transformers", 1.3), ("English, transformers", 0.9)):
+            found = speed[what]["ours"]
+            holds = bench.judge(f"{name}, speed {what}: {found:.2f}", found >= bar, f"≥ {bar}")
+            print(f"ours, speed {what}: {found:.2f} | {holds}")
 
 
-def speeds(tokenizers: dict[str, Tokenizer], lines: list[str], rounds: int) -> dict[str, float]:
-    """Speed of each against "base" on one thread: the ways take turns, and the median of the ratios of turns counts."""
+def _speeds(bench: Bench, ways: dict[str, Path], korean: list[str], english: list[str]) -> dict[str, dict[str, float]]:
+    opened = {way: compare.load(path) for way, path in ways.items()}
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
+    found = {}
+    for language, texts in (("Korean", korean), ("English", english)):
+        for library, through in (("transformers", through_transformers), ("tokenizers", through_tokenizers)):
+            encoders = {way: through(tokenizer) for way, tokenizer in opened.items()}
+            found[f"{language}, {library}"] = speeds(encoders, texts, bench.options.rounds)
+    os.environ["TOKENIZERS_PARALLELISM"] = "true"
+    return found
+
+
+def speeds(tokenizers: dict[str, Encode], texts: list[str], rounds: int) -> dict[str, float]:
+    """Speed of each against "base" on one thread: the ways take turns, and the median of the ratios of turns counts."""
     times: dict[str, list[float]] = {way: [] for way in tokenizers}
     for _ in range(rounds + 1):
-        for way, tokenizer in tokenizers.items():
+        for way, encode in tokenizers.items():
             start = time.process_time()
-            compare.ids(tokenizer, lines)
+            encode(texts)
             times[way].append(time.process_time() - start)
     # The first turn fills caches of words.
     return {
@@ -285,60 +310,43 @@ def speeds(tokenizers: dict[str, Tokenizer], lines: list[str], rounds: int) -> d
     }
 
 
-TRAINERS = {
-    "sentencepiece": """import sentencepiece
-sentencepiece.SentencePieceTrainer.train(
-    input={file!r}, model_prefix={out!r}, vocab_size={size}, model_type="bpe", minloglevel=2)""",
-    "tokenizers BpeTrainer": """from tokenizers import Tokenizer, models, pre_tokenizers, trainers
-tokenizer = Tokenizer(models.BPE())
-tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-alphabet = pre_tokenizers.ByteLevel.alphabet()
-tokenizer.train([{file!r}], trainers.BpeTrainer(
-    vocab_size=256 + {size}, initial_alphabet=alphabet, show_progress=False))
-tokenizer.save({out!r})""",
-    "ours, whole call of extend": """from pathlib import Path
-from korean_llm.vocabulary import extend
-with open({file!r}, encoding="utf-8") as texts:
-    extend(Path({base!r}), texts.read().split("\\0"), {size}, Path({out!r}))""",
-}
+def through_transformers(tokenizer: PreTrainedTokenizerBase) -> Encode:
+    """Document by document, as training and serving do."""
+    return lambda texts: [tokenizer(text)["input_ids"] for text in texts]
+
+
+def through_tokenizers(tokenizer: PreTrainedTokenizerBase) -> Encode:
+    return lambda texts: compare.ids(tokenizer.backend_tokenizer, texts)
 
 
 def learning(bench: Bench) -> None:
-    """Time and memory, each way in a process of its own, in turn."""
-    file, apart = bench.scratch / "lines.txt", bench.scratch / "documents.txt"
-    file.write_text("\n".join(bench.learning_texts()), encoding="utf-8")
-    apart.write_text("\0".join(bench.learning_texts()), encoding="utf-8")
-    found: dict[str, list[tuple[float, float]]] = {}
+    """Time and memory of learning, each way in a process of its own, in turn."""
+    lines, documents = bench.scratch / "lines.txt", bench.scratch / "documents.txt"
+    lines.write_text("\n".join(bench.learning_texts()), encoding="utf-8")
+    documents.write_text("\0".join(bench.learning_texts()), encoding="utf-8")
+    turns: dict[str, list[training.Cost]] = {}
     for turn in range(bench.options.rounds):
-        for way, source in TRAINERS.items():
+        for way, source in training.WAYS.items():
             for name in ("SmolLM2", "Llama-2") if way.startswith("ours") else ("",):
-                place = {
-                    "file": str(apart if name else file),
-                    "base": str(bench.base(name) if name else ""),
-                    "size": LEARNED,
-                    "out": str(bench.scratch / f"learned-{turn}-{name or way[:4]}"),
-                }
-                found.setdefault(f"{way} {name}".strip(), []).append(in_a_process(source.format(**place)))
-    print(f"\nLearning {LEARNED:,} tokens from {file.stat().st_size / 1e6:.1f} MB, {bench.options.rounds} turns:\n")
-    head("way", "wall s (median)", "peak memory MiB (median)", "wall × sentencepiece", "memory × BpeTrainer")
-    middle = {way: [statistics.median(values) for values in zip(*turns, strict=True)] for way, turns in found.items()}
-    for way, (wall, memory) in middle.items():
-        times, part = wall / middle["sentencepiece"][0], memory / middle["tokenizers BpeTrainer"][1]
-        row(way, f"{wall:.2f}", f"{memory:.0f}", f"{times:.2f}", f"{part:.2f}")
+                place = {"lines": lines, "documents": documents, "base": bench.base(name) if name else ""}
+                out = bench.scratch / f"learned-{turn}-{name}-{len(turns)}"
+                cost = training.in_a_process(source, size=LEARNED, out=out, **place)
+                turns.setdefault(f"{way} {name}".strip(), []).append(cost)
+    print(
+        f"\nLearning {LEARNED:,} tokens from {lines.stat().st_size / 1e6:.1f} MB, median of {bench.options.rounds}:\n"
+    )
+    head("way", "process s", "without imports s", "peak MiB", "s × sentencepiece", "memory × BpeTrainer", "bars hold")
+    middle = {way: training.median(costs) for way, costs in turns.items()}
+    for way, cost in middle.items():
+        wall = cost.learning_s / middle["sentencepiece"].learning_s
+        memory = cost.peak_mib / middle["tokenizers BpeTrainer"].peak_mib
+        holds = ""
         if way.startswith("ours"):
-            bench.judge(f"{way}: wall {times:.2f} × sentencepiece", times <= 1.5, "≤ 1.5")
-            bench.judge(f"{way}: memory {part:.2f} × BpeTrainer", part <= 0.5, "≤ 0.5")
-
-
-def in_a_process(source: str) -> tuple[float, float]:
-    """Seconds and peak resident MiB of a Python program."""
-    start = time.perf_counter()
-    with subprocess.Popen([sys.executable, "-c", source], stdout=subprocess.DEVNULL) as process:
-        _, status, usage = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode:
-        raise SystemExit(f"a way of learning ended with {process.returncode}")
-    return time.perf_counter() - start, usage.ru_maxrss / 1024
+            first = bench.judge(f"{way}: {wall:.2f} × sentencepiece's time", wall <= 1.5, "≤ 1.5")
+            second = bench.judge(f"{way}: {memory:.2f} × BpeTrainer's memory", memory <= 0.5, "≤ 0.5")
+            holds = f"{first}, {second}".replace(" |", "")
+        seconds = f"{cost.process_s:.2f}", f"{cost.learning_s:.2f}", f"{cost.peak_mib:.0f}"
+        row(way, *seconds, f"{wall:.2f}", f"{memory:.2f}", holds)
 
 
 PARTS: dict[str, Callable[[Bench], None]] = {
