@@ -110,7 +110,7 @@ def korean_lines() -> Iterator[str]:
 def other_lines() -> Iterator[tuple[str, str]]:
     """(kind, line): different lines without Hangul. Kinds: "English", "code", "other scripts", "generated".
 
-    The kinds come in turn, so that any first part of them is a mixture.
+    The kinds come in turn, so that any first part of them is a mixture; one line in sixty is generated.
     """
     sources = {
         "English": _english(),
@@ -121,7 +121,7 @@ def other_lines() -> Iterator[tuple[str, str]]:
     seen: set[int] = set()
     while sources:
         for kind, lines in list(sources.items()):
-            part = list(islice(lines, 1000))
+            part = list(islice(lines, 50 if kind == "generated" else 1000))
             if not part:
                 del sources[kind]
             for line in part:

@@ -362,7 +362,7 @@ def main() -> None:
     parser.add_argument("parts", nargs="*", metavar="PART", help="table, bars, peers, learning; all without a name")
     parser.add_argument("--bytes", type=int, default=16_000_000, help="Korean text to learn from")
     parser.add_argument("--held-out-bytes", type=int, default=1_000_000, help="of each register, at most")
-    parser.add_argument("--lines", type=int, default=1_020_000, help="lines without Hangul for `bars`")
+    parser.add_argument("--lines", type=int, default=1_050_000, help="lines without Hangul for `bars`")
     parser.add_argument("--korean-lines", type=int, default=205_000, help="Korean lines for `bars`")
     parser.add_argument("--table-lines", type=int, default=100_000, help="lines without Hangul for `table`, `peers`")
     parser.add_argument("--rounds", type=int, default=5, help="turns of a timing")
