@@ -14,6 +14,7 @@ from peft import LoraConfig, get_peft_model
 
 from korean_llm.cli import app
 from tests.conftest import make_model, make_tokenizer
+from tests.vocabulary.tiny import korean_documents, save_base_tokenizer
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -28,12 +29,16 @@ def commands() -> list[list[str]]:
     return [shlex.split(line) for line in lines if line]
 
 
+def python_block(part: str) -> str:
+    return next(block for block in blocks("python") if part in block)
+
+
 OURS = [words[1:] for words in commands() if words[0] == "korean-llm"]
 
 
 def test_there_is_something_to_check() -> None:
     assert len(OURS) >= 10
-    assert len(blocks("python")) == 2
+    assert len(blocks("python")) == 3
     assert {words[0] for words in commands()} == {"make", "korean-llm", "pip"}
 
 
@@ -79,11 +84,20 @@ def test_loading_what_is_published(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     get_peft_model(model, LoraConfig(target_modules="all-linear")).save_pretrained(folder / "instruction" / "adapter")
     monkeypatch.chdir(tmp_path)
     names: dict[str, object] = {}
-    exec(blocks("python")[0], names)
+    exec(python_block("PeftModel"), names)
     assert type(names["model"]).__name__.startswith("PeftModel")
 
 
 def test_searching_own_documents(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
     monkeypatch.chdir(tmp_path)
-    exec(blocks("python")[1], {})
+    exec(python_block("Index.build"), {})
     assert "도서관은 매주 월요일에 쉽니다." in capsys.readouterr().out
+
+
+def test_extending_a_tokenizer_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
+    save_base_tokenizer("llama", tmp_path / "Llama-2-7b-hf")
+    (tmp_path / "law.txt").write_text("\n".join(korean_documents()), encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    exec(python_block("new_tokens"), {})
+    assert capsys.readouterr().out.startswith("extend by ")
+    assert (tmp_path / "llama-2-korean" / "tokenizer.model").is_file()
