@@ -24,7 +24,7 @@ TABLE = torch.randn(OLD, 16, generator=torch.Generator().manual_seed(7))
 
 
 def test_every_name_of_the_recipe_has_a_way() -> None:
-    assert set(get_args(Start)) == set(METHODS)
+    assert set(get_args(Start)) - {"auto"} == set(METHODS)
     assert all(METHODS[name].__doc__ for name in METHODS)
 
 
@@ -174,5 +174,6 @@ def test_spread_takes_openings_of_evenly_spaced_texts_up_to_the_cap() -> None:
     found = spread(texts, 10_000)
     assert [text[:3] for text in found] == ["000", "016", "033", "050", "066", "083"]
     assert 9_000 < sum(len(text.encode()) for text in found) <= 10_000
+    assert len(spread(["짧은 글이다."] * 500, 1_700)) == 100
     assert spread([], 10_000) == []
     assert spread(["짧다"], FIT_BYTES["ko"]) == ["짧다"]

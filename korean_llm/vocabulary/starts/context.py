@@ -72,7 +72,8 @@ def spread(texts: Sequence[str], max_bytes: int) -> list[str]:
     """Openings of evenly spaced texts, about max_bytes of UTF-8 in all."""
     if not texts:
         return []
-    count = max(1, min(len(texts), max_bytes // _PIECE_BYTES))
+    usual = sum(len(text.encode()) for text in texts) // len(texts)
+    count = max(1, min(len(texts), max_bytes // max(1, min(usual, _PIECE_BYTES))))
     chosen = [texts[index * len(texts) // count] for index in range(count)]
     found, left = [], max_bytes
     for number, text in enumerate(chosen):
