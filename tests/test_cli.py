@@ -213,6 +213,10 @@ def test_ctrl_c_says_how_to_go_on(place: Path) -> None:
     while process.poll() is None and not (place / "runs" / "stopped" / "retrieval.partial").exists():
         time.sleep(0.01)
     process.send_signal(signal.SIGINT)
+    try:
+        process.wait(timeout=3)
+    except subprocess.TimeoutExpired:  # a bare except in a library that is being imported can swallow the first
+        process.send_signal(signal.SIGINT)
     assert process.stderr is not None
     errors = process.stderr.read()
     assert process.wait() == 130, errors

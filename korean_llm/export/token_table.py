@@ -101,9 +101,11 @@ def _tokens(tokenizer: PreTrainedTokenizerBase, num_rows: int) -> tuple[list[str
         )
     tokens, types = [], []
     added = tokenizer.added_tokens_decoder
+    extension = tokenizer.init_kwargs.get("extended_vocabulary", {"first_id": num_rows, "tokens": 0})
+    first_padding = extension["first_id"] + extension["tokens"]
     for id in range(num_rows):
         tokens.append(by_id.get(id, f"[PAD{id}]"))
-        if id not in by_id:
+        if id not in by_id or id >= first_padding:
             types.append(TokenType.UNUSED)
         elif id in added:
             types.append(TokenType.CONTROL if added[id].special else TokenType.USER_DEFINED)

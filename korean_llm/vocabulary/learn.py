@@ -217,8 +217,10 @@ class Learner:
 
     def _reserve(self, num: int) -> None:
         """Room for `num` more pairs and heap entries."""
-        arrays = self._pairs._asdict()
         num = min(num, 2 * len(self._text.symbol))
+        if max(self._pairs.size[0], self._pairs.size[2]) + num < min(len(self._pairs.first), len(self._pairs.heap_slot)):
+            return
+        arrays = self._pairs._asdict()
         for size, names in ((0, core.SLOT_ARRAYS), (2, core.HEAP_ARRAYS)):
             if int(self._pairs.size[size]) + num >= len(arrays[names[0]]):
                 grown = 2 * len(arrays[names[0]]) + num

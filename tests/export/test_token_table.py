@@ -16,6 +16,7 @@ from korean_llm.export.llama_cpp import LlamaCpp, bindings
 from korean_llm.export.token_table import pre_tokenizer_name, served_template, token_table
 from korean_llm.machine import Machine
 from korean_llm.modeling.load import load_tokenizer
+from korean_llm.vocabulary import extend
 from tests.export.tiny import CHAT_TEMPLATE, PADDED_ROWS, write_model
 from tests.vocabulary.tiny import ENGLISH, base_tokenizer, korean_documents
 
@@ -44,6 +45,24 @@ def test_llama_cpp_cuts_text_as_the_tokenizer_does(tmp_path: Path, kind: str) ->
         wanted = tokenizer.apply_chat_template(chat, tokenize=False, add_generation_prompt=True)
         assert model.render(chat) == wanted
     assert model.generate([5, 6, 7], 4)["tokens"] == 4
+
+
+@pytest.mark.parametrize("kind", ["smollm", "llama3", "qwen", "llama2"])
+def test_llama_cpp_cuts_text_as_the_extended_tokenizer_does(tmp_path: Path, kind: str) -> None:
+    base = write_model(tmp_path / "model", kind)
+    number = 10 if kind == "llama2" else 120  # its base has most of this Korean already
+    report = extend(base, korean_documents(), number, tmp_path / "extended", model=base, initialise="mean")
+    write_gguf(tmp_path / "extended", tmp_path / "m.gguf", "gguf-q8_0", 1)
+    tokenizer = load_tokenizer(tmp_path / "extended")
+    model = LlamaCpp(bindings(), tmp_path / "m.gguf", Machine("cpu", workers=1))
+    compared = [text for text in TEXTS if kind != "qwen" or "\u1161" not in text]
+    first = report["first_id"]
+    found = {text: model.tokenize(text) for text in compared}
+    assert found == {text: tokenizer(text, add_special_tokens=False)["input_ids"] for text in compared}
+    assert any(first <= id < first + number for ids in found.values() for id in ids)
+    types = token_table(tokenizer, report["rows"]).types
+    assert set(types[first : first + number]) == {TokenType.NORMAL}
+    assert set(types[first + number :]) == {TokenType.UNUSED}
 
 
 def test_the_table_says_what_each_row_is(tmp_path: Path) -> None:
