@@ -14,6 +14,7 @@ Needs ../shared/data beside the checkout. --lines, --korean-lines and --bytes ma
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import platform
 import statistics
@@ -95,6 +96,18 @@ class Bench:
             return str(error)
         return out
 
+    def extensions(self, folder: Path) -> list[tuple[int, Tokenizer]]:
+        """The tokenizer with the first of the tokens learned once: these are what a shorter learning gives."""
+        from korean_llm.recipe import VocabularySettings
+        from korean_llm.vocabulary.extension import learn
+        from korean_llm.vocabulary.families import family_of
+        from korean_llm.vocabulary.worth import TYPICAL
+
+        family = family_of(folder)
+        merges = learn(family, self.learning_texts(), VocabularySettings(new_tokens=SIZES[-1]), TYPICAL).merges
+        states = [(size, family.extended(merges[:size], family.first_id + size)) for size in SIZES]
+        return [(size, Tokenizer.from_str(json.dumps(state))) for size, state in states]
+
     def judge(self, figure: str, holds: bool, bar: str) -> str:
         """A cell of the bars table; a bar that does not hold is also said at the end."""
         if not holds:
@@ -142,21 +155,17 @@ def table(bench: Bench) -> None:
     for name in NAMES:
         if (folder := bench.base(name)) is None:
             continue
-        base = loaded(folder)
+        base = compare.backend(folder)
         row(name, "–", *(f"{fertility(base, texts):.2f}" for texts in bench.registers.values()), "")
-        for size in SIZES:
-            found = bench.extended(name, size)
-            if isinstance(found, str):
-                row(name, f"{size:,}", f"refused: {found}", *[""] * len(bench.registers))
-                break
-            extended = loaded(found)
+        try:
+            extensions = bench.extensions(folder)
+        except KoreanLLMError as error:
+            row(name, f"refused: {error}", *[""] * (len(bench.registers) + 1))
+            continue
+        for size, extended in extensions:
             _, wrong = count_changed(base, extended, iter(lines))
-            row(
-                name,
-                f"{size:,}",
-                *(f"{fertility(extended, texts):.2f}" for texts in bench.registers.values()),
-                len(wrong),
-            )
+            figures = (f"{fertility(extended, texts):.2f}" for texts in bench.registers.values())
+            row(name, f"{size:,}", *figures, len(wrong))
 
 
 def bars(bench: Bench) -> None:
