@@ -20,8 +20,13 @@ lint: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
-bench: $(STAMP)  ## speed and quality against peers, side by side
-	@for file in tests/benchmarks/*.py; do echo "== $$file"; $(BIN)/python $$file || exit 1; done
+BASE := runs/quickstart/base/model
+BENCHES := retrieval.py "vocabulary.py bars" "vocabulary.py peers" "vocabulary.py learning" "vocabulary.py table" \
+	"tournament.py $(BASE)" "extension_curve.py $(BASE) .artifacts"
+
+bench: $(STAMP)  ## speed and quality against peers, side by side; some take the quickstart's base
+	$(BIN)/korean-llm run recipes/quickstart.yaml --until base
+	@for one in $(BENCHES); do echo "== $$one"; $(BIN)/python tests/benchmarks/$$one || exit 1; done
 
 clean:
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .artifacts build *.egg-info
