@@ -218,7 +218,9 @@ class Learner:
     def _reserve(self, num: int) -> None:
         """Room for `num` more pairs and heap entries."""
         num = min(num, 2 * len(self._text.symbol))
-        if max(self._pairs.size[0], self._pairs.size[2]) + num < min(len(self._pairs.first), len(self._pairs.heap_slot)):
+        if max(self._pairs.size[0], self._pairs.size[2]) + num < min(
+            len(self._pairs.first), len(self._pairs.heap_slot)
+        ):
             return
         arrays = self._pairs._asdict()
         for size, names in ((0, core.SLOT_ARRAYS), (2, core.HEAP_ARRAYS)):
