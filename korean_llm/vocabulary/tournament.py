@@ -115,6 +115,8 @@ def tournament(
     contest.final(train_texts, seed)
     winner = contest.winner()
     contest.start(winner.inputs, winner.outputs)
+    if not winner.eligible:
+        console.note(f"every way to start rows costs English more than {MAX_ENGLISH_RISE:.1%}; the cheapest is taken")
     console.note(
         f"starting rows: {_name(winner)} wins of {len(contest.rows)} ways, Korean {winner.ko:.3f} bits per byte as it"
         f" starts, {winner.ko / base['ko'] - 1:+.1%} against the unextended base"
