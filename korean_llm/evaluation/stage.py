@@ -29,7 +29,8 @@ from korean_llm.evaluation.summary import summarize
 from korean_llm.machine import Machine
 from korean_llm.modeling.load import load_tokenizer
 from korean_llm.provenance import git_commit
-from korean_llm.recipe import EvaluationSettings, read_yaml
+from korean_llm.recipe import EvaluationSettings
+from korean_llm.settings import read_yaml
 
 SCHEMA = 1
 PAGE = "report.html"

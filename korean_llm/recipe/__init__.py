@@ -1,0 +1,31 @@
+"""The recipe language: what a run learns from, what it trains, what it publishes, in one strict file."""
+
+from korean_llm.recipe.corpus import CleanSettings, CorpusSettings
+from korean_llm.recipe.fields import Origins, WheelFile, parse_count
+from korean_llm.recipe.instruction import InstructionSettings
+from korean_llm.recipe.pretraining import LoraSettings, Phase, PretrainingSettings, TrainableGroup
+from korean_llm.recipe.retrieval import RetrievalSettings
+from korean_llm.recipe.serving import EvaluationSettings, ExportSettings
+from korean_llm.recipe.vocabulary import Start, VocabularySettings
+from korean_llm.recipe.whole import SECTIONS, Recipe, load_recipe
+
+__all__ = [
+    "SECTIONS",
+    "CleanSettings",
+    "CorpusSettings",
+    "EvaluationSettings",
+    "ExportSettings",
+    "InstructionSettings",
+    "LoraSettings",
+    "Origins",
+    "Phase",
+    "PretrainingSettings",
+    "Recipe",
+    "RetrievalSettings",
+    "Start",
+    "TrainableGroup",
+    "VocabularySettings",
+    "WheelFile",
+    "load_recipe",
+    "parse_count",
+]
