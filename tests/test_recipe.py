@@ -47,8 +47,8 @@ def test_all_errors_of_a_file_come_at_once(tmp_path: Path) -> None:
             "corpus.sources: expected at least 1 in it",
             "corpus.clen: unknown key; did you mean 'clean'?",
             "corpus.holdout: 2 is not accepted; expected less than or equal to 1",
-            "pretraining.phases.0.train.1: 'nothing' is not accepted; expected 'new_input_rows', 'new_output_rows',"
-            " 'input_rows', 'output_rows', 'lora' or 'all'",
+            "pretraining.phases.0.train.1: 'nothing' is not accepted; expected one of new_input_rows,"
+            " new_output_rows, input_rows, output_rows, lora, all, or layers: [0, 1], or layers: all",
             "pretraining.phases.0.tokens: '1.9Q' is not accepted; expected a count such as 4096, 16_000, 100M or 1.9B",
             "pretraining.phases.1.tokens: missing; this key is required",
             "pretraining.phases.1.learning_rate: missing; this key is required",

@@ -1,38 +1,38 @@
-"""What trains in a model: rows of new tokens, whole tables, LoRA, or everything but the old rows.
-
-New rows are PEFT's trainable tokens: a separate parameter of the new rows only, put over a frozen table in the
-forward pass. Old rows get no gradient, no optimizer state and no weight decay, so they stay bit-equal.
-"""
+"""What trains in a model: rows of new tokens, whole tables, LoRA, chosen layers, or everything but the old rows."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 import safetensors.torch
 import torch
-from peft import LoraConfig, PeftConfig, PeftModel, TrainableTokensConfig, get_peft_model
+from peft import LoraConfig, PeftModel, get_peft_model
 from torch import nn
+from torch.distributed.tensor import DTensor, distribute_tensor
 from transformers import PreTrainedModel
 
 from korean_llm.errors import KoreanLLMError
-from korean_llm.recipe import LoraSettings, TrainableGroup
+from korean_llm.modeling.rows import ROWS, fold, separate
+from korean_llm.recipe import LoraSettings, layer_numbers
 
 Model = PreTrainedModel | PeftModel
 
 ROW_GROUPS = frozenset[str]({"new_input_rows", "new_output_rows"})
 _LORA_MARK = "lora_"
-_ROWS_MARK = "trainable_tokens_delta"
+_LAYER = re.compile(r"(?:^|\.)(?:layers|h|blocks)\.(\d+)\.")
 
 
 @dataclass(frozen=True)
 class Table:
-    """The names of the model's embedding and head modules, and whether they are one table."""
+    """The names of the model's embedding and head modules, whether they are one table, and the number of layers."""
 
     embedding: str
     head: str
     tied: bool
+    num_layers: int
 
 
 def input_rows(model: PreTrainedModel) -> torch.Tensor:
@@ -46,112 +46,146 @@ def tables(model: PreTrainedModel) -> Table:
     """Find the embedding and head tables of a model."""
     names = {id(module): name for name, module in model.named_modules()}
     embedding, head = model.get_input_embeddings(), model.get_output_embeddings()
-    tied = embedding.weight is head.weight
-    return Table(names[id(embedding)].rsplit(".", 1)[-1], names[id(head)].rsplit(".", 1)[-1], tied)
+    ends = [names[id(module)].rsplit(".", 1)[-1] for module in (embedding, head)]
+    return Table(*ends, embedding.weight is head.weight, model.config.num_hidden_layers)
 
 
-def prepare(model: PreTrainedModel, groups: Iterable[TrainableGroup], new_ids: list[int], lora: LoraSettings) -> Model:
-    """Wrap a model so that every group any phase names can be trained; everything is frozen at first.
+def prepare(model: PreTrainedModel, groups: Iterable[str], new_ids: list[int], lora: LoraSettings) -> Model:
+    """Make a model so that every group any phase names can be trained; everything is frozen at first.
 
+    Rows of new tokens become parameters of their own (modeling.rows), LoRA is PEFT's.
     Raises KoreanLLMError where new rows are to be trained and the vocabulary was not extended.
     """
-    wanted: set[str] = set(groups)
+    wanted = set(groups)
     if wanted & ROW_GROUPS and not new_ids:
         raise KoreanLLMError(
             "a phase trains new_input_rows or new_output_rows, but the model has no new tokens;"
             " add a vocabulary section, or train other groups."
         )
-    table = tables(model)
-    config = _peft_config(table, wanted, new_ids, lora)
-    wrapped = get_peft_model(model, config) if config else model
-    wrapped.requires_grad_(False)
-    return wrapped
-
-
-def _peft_config(table: Table, wanted: set[str], new_ids: list[int], lora: LoraSettings) -> PeftConfig | None:
-    modules = [table.embedding] if table.tied else [table.embedding, table.head]
-    if "lora" in wanted:
-        return LoraConfig(
-            r=lora.rank,
-            lora_alpha=lora.alpha,
-            lora_dropout=lora.dropout,
-            target_modules=lora.target_modules,
-            trainable_token_indices=dict.fromkeys(modules, new_ids) if new_ids else None,
-            task_type="CAUSAL_LM",
-        )
     if new_ids:
-        return TrainableTokensConfig(token_indices=new_ids, target_modules=modules, task_type="CAUSAL_LM")
-    return None
+        separate(model, new_ids)
+    prepared: Model = get_peft_model(model, _lora_config(lora)) if "lora" in wanted else model
+    prepared.requires_grad_(False)
+    return prepared
+
+
+def _lora_config(lora: LoraSettings) -> LoraConfig:
+    return LoraConfig(
+        r=lora.rank,
+        lora_alpha=lora.alpha,
+        lora_dropout=lora.dropout,
+        target_modules=lora.target_modules,
+        task_type="CAUSAL_LM",
+    )
 
 
 def group_of(name: str, table: Table) -> str:
-    """The group a parameter belongs to, by its name: lora, (new_)input_rows, (new_)output_rows, or body."""
+    """What a parameter is, by its name: lora, (new_ or old_) input_rows or output_rows, or body."""
     parts = name.split(".")
     if any(part.startswith(_LORA_MARK) for part in parts):
         return "lora"
-    new = "new_" if _ROWS_MARK in parts else ""
+    age = "new" if ROWS in parts else "old"
     if table.embedding in parts:
-        return f"{new}input_rows"
+        return f"{age}_input_rows"
     if table.head in parts:
-        return f"{new}output_rows"
+        return f"{age}_output_rows"
     return "body"
 
 
-def select(model: nn.Module, groups: list[TrainableGroup], table: Table) -> dict[str, int]:
-    """Let exactly the named groups train; return group → number of trainable parameters.
+def trains(name: str, groups: Iterable[str], table: Table) -> bool:
+    """Whether a parameter is in one of the groups of a recipe.
 
-    In a tied model input and output rows are one table: naming either trains it. `all` means every weight of the
-    body and the new rows; old rows stay frozen unless input_rows or output_rows is named too.
+    In a tied model input and output rows are one table: naming either trains it. `all` is every weight but LoRA's and
+    the old rows; they stay frozen unless input_rows or output_rows is named too.
+    """
+    kind, layer = group_of(name, table), _LAYER.search(name)
+    for group in groups:
+        numbers = layer_numbers(group)
+        if numbers is not None:
+            if kind == "body" and layer and (not numbers or int(layer[1]) in numbers):
+                return True
+        elif kind in _kinds(group, table.tied):
+            return True
+    return False
+
+
+def _kinds(group: str, tied: bool) -> set[str]:
+    """The kinds of parameters of a group that is not `layers`."""
+    if group == "lora":
+        return {"lora"}
+    if group == "all":
+        return {"body", "new_input_rows", "new_output_rows"}
+    sides = ("input", "output") if tied else ("input" if "input" in group else "output",)
+    ages = ("new",) if group in ROW_GROUPS else ("new", "old")
+    return {f"{age}_{side}_rows" for age in ages for side in sides}
+
+
+def select(model: nn.Module, groups: list[str], table: Table) -> dict[str, int]:
+    """Let exactly the named groups train; return kind → number of trainable parameters.
+
     Raises KoreanLLMError where a named group has no parameter in this model.
     """
-    wanted = _expand(groups, table)
     counts: dict[str, int] = {}
+    for group in groups:
+        for number in layer_numbers(group) or ():
+            if number >= table.num_layers:
+                raise KoreanLLMError(
+                    f"the phase trains layer {number}, but this model's layers are 0 to {table.num_layers - 1}."
+                )
+        if not any(trains(name, [group], table) for name, _ in model.named_parameters()):
+            raise KoreanLLMError(f"the phase trains {group!r}, but this model has no such parameters.")
     for name, parameter in model.named_parameters():
-        group = group_of(name, table)
-        parameter.requires_grad_(group in wanted)
-        if group in wanted:
-            counts[group] = counts.get(group, 0) + parameter.numel()
-    for name in groups:
-        if not _expand([name], table) & counts.keys():
-            raise KoreanLLMError(f"the phase trains {name!r}, but this model has no such parameters.")
+        parameter.requires_grad_(trains(name, groups, table))
+        if parameter.requires_grad:
+            kind = group_of(name, table)
+            counts[kind] = counts.get(kind, 0) + parameter.numel()
     return counts
 
 
-def _expand(groups: Iterable[str], table: Table) -> set[str]:
-    wanted = set(groups)
-    if "all" in wanted:
-        wanted |= {"body", "new_input_rows", "new_output_rows"}
-    if table.tied:
-        for new in ("new_", ""):
-            if f"{new}output_rows" in wanted:
-                wanted.add(f"{new}input_rows")
-    return wanted
-
-
-def trainable_names(model: nn.Module, phases: Iterable[list[TrainableGroup]], table: Table) -> set[str]:
+def trainable_names(model: nn.Module, phases: Iterable[list[str]], table: Table) -> set[str]:
     """Names of all parameters that any of the phases trains: what a checkpoint must hold."""
-    wanted = set().union(*(_expand(groups, table) for groups in phases))
-    return {name for name, _ in model.named_parameters() if group_of(name, table) in wanted}
+    wanted = {group for groups in phases for group in groups}
+    return {name for name, _ in model.named_parameters() if trains(name, wanted, table)}
 
 
-def save_parameters(model: nn.Module, names: set[str], path: Path) -> None:
-    """Write the named parameters as one safetensors file."""
-    found = {name: p.detach().contiguous().cpu() for name, p in model.named_parameters() if name in names}
-    safetensors.torch.save_file(found, path)
+def whole(tensor: torch.Tensor) -> torch.Tensor:
+    """A tensor on the CPU; one that is sharded over processes is gathered, which every process has to ask for."""
+    gathered = tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
+    return gathered.detach().cpu().contiguous()
 
 
 @torch.no_grad()
+def put(parameter: torch.Tensor, value: torch.Tensor) -> None:
+    """Copy a whole tensor into a parameter, sharded or not, bit for bit."""
+    if isinstance(parameter, DTensor):
+        value = value.to(parameter.device)
+        parameter.copy_(distribute_tensor(value, parameter.device_mesh, parameter.placements))
+    else:
+        parameter.copy_(value)
+
+
+def parameters_of(model: nn.Module, names: set[str]) -> dict[str, torch.Tensor]:
+    """The named parameters, whole, on the CPU."""
+    return {name: whole(p) for name, p in model.named_parameters() if name in names}
+
+
+def save_parameters(model: nn.Module, names: set[str], path: Path) -> None:
+    """Write the named parameters as one safetensors file, aside first."""
+    aside = path.with_suffix(".new")
+    safetensors.torch.save_file(parameters_of(model, names), aside)
+    aside.replace(path)
+
+
 def load_parameters(model: nn.Module, path: Path) -> None:
     """Put saved parameters back, bit for bit."""
     saved = safetensors.torch.load_file(path)
     parameters = dict(model.named_parameters())
     for name, value in saved.items():
-        parameters[name].copy_(value)
+        put(parameters[name], value)
 
 
 def merge(model: Model) -> PreTrainedModel:
-    """Fold new rows and LoRA into ordinary weights."""
-    if not isinstance(model, PeftModel):
-        return model
-    merged: PreTrainedModel = model.merge_and_unload()
+    """Fold new rows and LoRA into ordinary weights and modules."""
+    merged: PreTrainedModel = model.merge_and_unload() if isinstance(model, PeftModel) else model
+    fold(merged)
     return merged

@@ -3,7 +3,16 @@
 from korean_llm.recipe.corpus import CleanSettings, CorpusSettings
 from korean_llm.recipe.fields import Origins, WheelFile, parse_count
 from korean_llm.recipe.instruction import InstructionSettings
-from korean_llm.recipe.pretraining import LoraSettings, Phase, PretrainingSettings, TrainableGroup
+from korean_llm.recipe.pretraining import (
+    LoraSettings,
+    MergeBack,
+    Phase,
+    PretrainingSettings,
+    Retention,
+    Slowing,
+    TrainableGroup,
+    layer_numbers,
+)
 from korean_llm.recipe.retrieval import RetrievalSettings
 from korean_llm.recipe.serving import EvaluationSettings, ExportSettings
 from korean_llm.recipe.vocabulary import Start, VocabularySettings
@@ -17,15 +26,19 @@ __all__ = [
     "ExportSettings",
     "InstructionSettings",
     "LoraSettings",
+    "MergeBack",
     "Origins",
     "Phase",
     "PretrainingSettings",
     "Recipe",
+    "Retention",
     "RetrievalSettings",
+    "Slowing",
     "Start",
     "TrainableGroup",
     "VocabularySettings",
     "WheelFile",
+    "layer_numbers",
     "load_recipe",
     "parse_count",
 ]

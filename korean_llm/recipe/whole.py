@@ -56,7 +56,8 @@ def misfits(value: Any) -> list[str]:
 
 def _groups_as_written(value: dict[Any, Any]) -> set[str]:
     try:
-        return {group for phase in value["pretraining"]["phases"] for group in phase["train"]}
+        named = [group for phase in value["pretraining"]["phases"] for group in phase["train"]]
+        return {group for group in named if isinstance(group, str)}
     except (KeyError, TypeError):
         return set()
 

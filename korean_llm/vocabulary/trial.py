@@ -9,7 +9,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from korean_llm import console
 from korean_llm.measure.bits import start_token, windows
-from korean_llm.modeling.trainable import prepare, select, tables
+from korean_llm.modeling.trainable import merge, prepare, select, tables
 from korean_llm.recipe import LoraSettings, TrainableGroup
 
 STEPS = 16
@@ -52,7 +52,7 @@ def train_rows(
         optimizer.step()
         optimizer.zero_grad()
     wrapped.eval()
-    wrapped.merge_and_unload()  # type: ignore[operator]
+    merge(wrapped)
     model.requires_grad_(True)
 
 
