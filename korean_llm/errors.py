@@ -1,4 +1,4 @@
-"""The one exception a user is meant to see."""
+"""The exceptions a user is meant to see."""
 
 
 class KoreanLLMError(Exception):
@@ -8,3 +8,11 @@ class KoreanLLMError(Exception):
     names the value, what was expected, what exists, and the next command. The command line prints it without
     a traceback and exits with status 2.
     """
+
+
+class StoppedError(KoreanLLMError):
+    """Work that was asked to stop and did, in good order; the command line exits with the status given."""
+
+    def __init__(self, message: str, status: int) -> None:
+        super().__init__(message)
+        self.status = status

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
@@ -13,6 +14,8 @@ if TYPE_CHECKING:
 
 Device = Literal["auto", "cpu", "cuda"]
 Origin = Literal["auto", "hub", "wheel"]
+Tracker = Literal["tensorboard", "wandb", "trackio"]
+Attention = Literal["auto", "eager", "sdpa", "flash_attention_2", "flex_attention"]
 
 
 def available_cores() -> int:
@@ -29,11 +32,17 @@ class Machine:
         workers: processes or threads for work on the CPU; 0 means all cores of this process.
         origin: where models come from that have several homes: "hub", "wheel", or "auto" (the Hub where it
             answers, else the wheel).
+        gpus: processes that train together, one on each GPU (or, on a CPU, that many processes).
+        attention: implementation in training; "auto" takes FlashAttention where it is installed on a GPU, else SDPA.
+        report_to: trackers of transformers that training also reports to: tensorboard, wandb, trackio.
     """
 
     device: Device = "auto"
     workers: int = 0
     origin: Origin = "auto"
+    gpus: int = 1
+    attention: Attention = "auto"
+    report_to: tuple[Tracker, ...] = ()
 
     @property
     def num_workers(self) -> int:
@@ -66,5 +75,22 @@ class Machine:
         import torch
 
         if self.torch_device().type == "cuda":
-            return str(torch.cuda.get_device_name())
+            many = f"{self.gpus} × " if self.gpus > 1 else ""
+            return f"{many}{torch.cuda.get_device_name()}"
         return f"cpu, {self.num_workers} workers"
+
+    def attention_implementation(self) -> str:
+        """The attention implementation that models train with."""
+        if self.attention != "auto":
+            return self.attention
+        flash = self.torch_device().type == "cuda" and importlib.util.find_spec("flash_attn") is not None
+        return "flash_attention_2" if flash else "sdpa"
+
+    def check_gpus(self) -> None:
+        """Raises KoreanLLMError where more GPUs are asked for than torch sees."""
+        import torch
+
+        if self.gpus > 1 and self.torch_device().type == "cuda" and self.gpus > torch.cuda.device_count():
+            raise KoreanLLMError(
+                f"--gpus {self.gpus} was asked for, but torch sees {torch.cuda.device_count()}; ask for no more."
+            )

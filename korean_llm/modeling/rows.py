@@ -68,6 +68,7 @@ def separate(model: PreTrainedModel, new_ids: Sequence[int]) -> None:
     if list(new_ids) != list(range(first, first + count)):
         raise ValueError("ids of new tokens have to follow each other")
     embedding, head = model.get_input_embeddings(), model.get_output_embeddings()
+    assert isinstance(embedding, nn.Embedding) and isinstance(head, nn.Linear)
     rows = _own(embedding.weight, first, count)
     head_rows = rows if head.weight is embedding.weight else _own(head.weight, first, count)
     model.set_input_embeddings(RowEmbedding(embedding, rows, first))

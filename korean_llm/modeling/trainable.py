@@ -46,8 +46,8 @@ def tables(model: PreTrainedModel) -> Table:
     """Find the embedding and head tables of a model."""
     names = {id(module): name for name, module in model.named_modules()}
     embedding, head = model.get_input_embeddings(), model.get_output_embeddings()
-    ends = [names[id(module)].rsplit(".", 1)[-1] for module in (embedding, head)]
-    return Table(*ends, embedding.weight is head.weight, model.config.num_hidden_layers)
+    first, last = (names[id(module)].rsplit(".", 1)[-1] for module in (embedding, head))
+    return Table(first, last, embedding.weight is head.weight, model.config.num_hidden_layers)
 
 
 def prepare(model: PreTrainedModel, groups: Iterable[str], new_ids: list[int], lora: LoraSettings) -> Model:
@@ -169,11 +169,16 @@ def parameters_of(model: nn.Module, names: set[str]) -> dict[str, torch.Tensor]:
     return {name: whole(p) for name, p in model.named_parameters() if name in names}
 
 
-def save_parameters(model: nn.Module, names: set[str], path: Path) -> None:
-    """Write the named parameters as one safetensors file, aside first."""
-    aside = path.with_suffix(".new")
-    safetensors.torch.save_file(parameters_of(model, names), aside)
-    aside.replace(path)
+def save_parameters(model: nn.Module, names: set[str], path: Path, *, write: bool = True) -> None:
+    """Write the named parameters as one safetensors file, aside first.
+
+    Where a model is sharded every process has to call it, and all but one with write=False.
+    """
+    found = parameters_of(model, names)
+    if write:
+        aside = path.with_suffix(".new")
+        safetensors.torch.save_file(found, aside)
+        aside.replace(path)
 
 
 def load_parameters(model: nn.Module, path: Path) -> None:

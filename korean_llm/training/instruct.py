@@ -18,8 +18,14 @@ from korean_llm.errors import KoreanLLMError
 from korean_llm.machine import Machine
 from korean_llm.modeling.load import load_model, load_tokenizer
 from korean_llm.recipe import InstructionSettings
+from korean_llm.training.checkpoints import WholeCheckpoints, last_checkpoint
 from korean_llm.training.examples import Example, read_examples, split
-from korean_llm.training.loop import Live, WholeCheckpoints, last_checkpoint, micro_batch
+from korean_llm.training.faults import StopsAtSignal
+from korean_llm.training.loop import Live, micro_batch
+
+
+class InstructionTrainer(WholeCheckpoints, SFTTrainer):
+    """TRL's trainer with checkpoints that are whole."""
 
 
 def run(
@@ -87,7 +93,7 @@ def _trainer(
     model = load_model(folder, machine, quantized=quantized)
     if quantized:
         model = prepare_model_for_kbit_training(model)
-    trainer = SFTTrainer(
+    trainer = InstructionTrainer(
         model=model,
         args=_arguments(settings, out / "checkpoints", machine, seed),
         train_dataset=_dataset(train),
@@ -100,7 +106,7 @@ def _trainer(
             target_modules=settings.lora.target_modules,
             task_type="CAUSAL_LM",
         ),
-        callbacks=[WholeCheckpoints(), Live(out, "instruction", 0)],
+        callbacks=[Live(out, "instruction", 0), StopsAtSignal()],
     )
     trainer.remove_callback(PrinterCallback)
     return trainer
@@ -125,7 +131,6 @@ def _arguments(settings: InstructionSettings, folder: Path, machine: Machine, se
         activation_checkpointing=cuda,
         save_strategy="steps",
         save_steps=settings.checkpoint_every_steps,
-        save_total_limit=2,
         logging_steps=1,
         disable_tqdm=True,
         report_to=[],

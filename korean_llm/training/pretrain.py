@@ -5,83 +5,80 @@ from __future__ import annotations
 import json
 import shutil
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import PreTrainedModel, PreTrainedTokenizerBase, PrinterCallback, TrainingArguments, set_seed
+from transformers import PreTrainedModel, PreTrainedTokenizerBase, set_seed
 
 from korean_llm import console
-from korean_llm.corpus.documents import TRAIN, holdout_texts, read_documents, read_shares
+from korean_llm.artifact import write_json
+from korean_llm.corpus.documents import TRAIN, read_documents, read_shares
 from korean_llm.errors import KoreanLLMError
 from korean_llm.machine import Machine
-from korean_llm.measure.bits import bits_per_byte
 from korean_llm.modeling.load import load_model, load_tokenizer
-from korean_llm.modeling.trainable import (
-    Model,
-    Table,
-    input_rows,
-    load_parameters,
-    merge,
-    prepare,
-    save_parameters,
-    select,
-    tables,
-    trainable_names,
-)
-from korean_llm.recipe import Phase, PretrainingSettings
-from korean_llm.training.blocks import Blocks, build_blocks
-from korean_llm.training.loop import (
-    PARAMETERS,
-    Live,
-    PhaseTrainer,
-    WholeCheckpoints,
-    last_checkpoint,
-    micro_batch,
-    stack,
-)
+from korean_llm.modeling.trainable import input_rows, load_parameters, merge, prepare
+from korean_llm.recipe import PretrainingSettings
+from korean_llm.training.blocks import write_order
+from korean_llm.training.launch import launch
+from korean_llm.training.phases import Phases, Plan, run_phases
+from korean_llm.training.probe import Probe
+from korean_llm.training.retention import merge_back
+from korean_llm.training.tokens import write_tokens
 
-_SAMPLE_TOKENS = 24
-_PROBE_BYTES = 4_000
+_FIRST_FIGURES = "before.json"
 
 
 def run(
     settings: PretrainingSettings, inputs: dict[str, Path], out: Path, machine: Machine, seed: int
 ) -> dict[str, Any]:
-    """Train the model of inputs["model"] on inputs["corpus"]; write out/model, an ordinary merged checkpoint."""
+    """Train the model of inputs["model"] on inputs["corpus"]; write out/model, an ordinary merged checkpoint.
+
+    Raises KoreanLLMError where the recipe asks for what the model, the corpus or the machine does not have, and where
+    training goes wrong; what was trained till then is kept, and the next run goes on from it.
+    """
+    machine.check_gpus()
+    check_batch(settings, machine)
     set_seed(seed)
     source = inputs["model"] / "model"
-    tokenizer = load_tokenizer(source)
+    tokenizer, new_ids = load_tokenizer(source), new_token_ids(inputs["model"])
+    plan = Plan(settings, source, inputs["corpus"], out, new_ids, machine, seed)
+    probe = Probe(settings, inputs["corpus"], tokenizer)
     model = load_model(source, machine, quantized=settings.quantized_base)
-    old_rows, new_ids = input_rows(model), new_token_ids(inputs["model"])
-    checkpoints = out / "checkpoints"
-    steps = [phase_steps(phase, settings) for phase in settings.phases]
-    taken = pack(settings, inputs["corpus"], tokenizer, sum(steps), checkpoints / "blocks", seed)
-    probe = Probe(inputs["corpus"], tokenizer, settings.sample_prompts)
-    before = probe.measure(model)
-    console.log_metrics(out, phase="before", step=0, **before)
+    frozen = frozen_rows(input_rows(model), new_ids) if not _trains_old_rows(settings) else None
+    taken = pack(plan, tokenizer)
+    plan = replace(plan, before=_first_figures(plan, probe, model))
+    console.log_metrics(out, phase="before", step=0, **plan.before)
 
-    table = tables(model)
-    frozen = frozen_rows(old_rows, new_ids) if not _trains_old_rows(settings) else None
-    prepared = prepare(model, settings.groups, new_ids, settings.lora)
-    runner = Phases(settings, prepared, table, machine, seed, out, probe)
+    phases = Phases(plan, model, probe)
     started = time.monotonic()
-    runner.run_all(steps)
+    accounts = run_phases(plan, phases, launch(plan, phases.model) if machine.gpus > 1 else None)
     seconds = time.monotonic() - started
 
-    merged = finish_model(settings, runner, source, machine, new_ids)
+    merged = finish_model(plan, phases, len(accounts))
+    figures = {"before": plan.before, "after": probe.measure(merged)}
+    if settings.merge_back:
+        merge_back(merged, source, new_ids, settings.merge_back)
+        figures = {**figures, "before_merge_back": figures["after"], "after": probe.measure(merged)}
     if frozen is not None:
         check_frozen(frozen, merged, new_ids)
-    after = probe.measure(merged)
-    console.log_metrics(out, phase="after", step=sum(steps), **after)
-    merged.config.use_cache = True  # the Trainer switches it off
-    merged.save_pretrained(out / "model")
-    tokenizer.save_pretrained(out / "model")
-    shutil.rmtree(checkpoints)
+    console.log_metrics(out, phase="after", step=sum(plan.steps), **figures["after"])
+    save(merged, tokenizer, machine, out)
+    shutil.rmtree(plan.checkpoints)
     return {
-        "counts": {"steps": sum(steps), "tokens": sum(taken.values()), "tokens_by_source": taken},
-        "metrics": {"before": before, "after": after, "training_s": round(seconds, 1), "trained": runner.trained},
+        "counts": {"steps": sum(plan.steps), "tokens": sum(taken.values()), "tokens_by_source": taken},
+        "metrics": {**figures, "training_s": round(seconds, 1), "phases": accounts},
     }
+
+
+def check_batch(settings: PretrainingSettings, machine: Machine) -> None:
+    """Raises KoreanLLMError where the blocks of a step cannot be shared out among the processes."""
+    if settings.batch_blocks % machine.gpus:
+        raise KoreanLLMError(
+            f"pretraining.batch_blocks is {settings.batch_blocks}, which {machine.gpus} GPUs cannot share evenly;"
+            f" choose a multiple of {machine.gpus}, or other --gpus."
+        )
 
 
 def _trains_old_rows(settings: PretrainingSettings) -> bool:
@@ -96,149 +93,19 @@ def new_token_ids(folder: Path) -> list[int]:
     return [json.loads(line)["id"] for line in path.read_text(encoding="utf-8").splitlines()]
 
 
-def phase_steps(phase: Phase, settings: PretrainingSettings) -> int:
-    """Optimizer steps of a phase: its tokens over the tokens of a step, at least one."""
-    return max(1, round(phase.tokens / (settings.block_tokens * settings.batch_blocks)))
+def pack(plan: Plan, tokenizer: PreTrainedTokenizerBase) -> dict[str, int]:
+    """Write tokens and order of the whole run, or find them written; tokens read from each source."""
+    tokens = write_tokens(read_documents(plan.corpus / TRAIN), tokenizer, plan.checkpoints / "tokens")
+    return write_order(tokens, read_shares(plan.corpus), plan.num_tokens, plan.checkpoints, plan.seed)
 
 
-def pack(
-    settings: PretrainingSettings,
-    corpus: Path,
-    tokenizer: PreTrainedTokenizerBase,
-    num_steps: int,
-    folder: Path,
-    seed: int,
-) -> dict[str, int]:
-    """Write the blocks of the whole run; a resumed run writes the same blocks again."""
-    documents, shares = list(read_documents(corpus / TRAIN)), read_shares(corpus)
-    return build_blocks(
-        documents, shares, tokenizer, settings.block_tokens, num_steps * settings.batch_blocks, folder, seed
-    )
-
-
-class Probe:
-    """What is measured again and again during training: a little hold-out text per language, and samples."""
-
-    def __init__(self, corpus: Path, tokenizer: PreTrainedTokenizerBase, prompts: list[str]) -> None:
-        """corpus: corpus artifact; its hold-out is cut to a few kilobytes per language."""
-        self.tokenizer = tokenizer
-        self.prompts = prompts
-        self.texts = holdout_texts(corpus, _PROBE_BYTES)
-
-    def measure(self, model: Model) -> dict[str, Any]:
-        """{"<language>_bits_per_byte": …, "samples": [...]} for the model as it is now."""
-        figures: dict[str, Any] = {
-            f"{language}_bits_per_byte": round(bits_per_byte(model, self.tokenizer, texts).per_byte, 4)
-            for language, texts in self.texts.items()
-        }
-        if self.prompts:
-            figures["samples"] = [sample(model, self.tokenizer, prompt) for prompt in self.prompts]
-        return figures
-
-
-@torch.inference_mode()
-def sample(model: Model, tokenizer: PreTrainedTokenizerBase, prompt: str) -> str:
-    """A greedy continuation of a prompt."""
-    encoded = tokenizer(prompt, return_tensors="pt", add_special_tokens=False).to(model.device)
-    training = model.training
-    model.eval()
-    ids_1T = model.generate(  # type: ignore[operator]
-        **encoded, max_new_tokens=_SAMPLE_TOKENS, do_sample=False, pad_token_id=tokenizer.eos_token_id
-    )
-    model.train(training)
-    text = tokenizer.decode(ids_1T[0, encoded["input_ids"].shape[1] :], skip_special_tokens=True)
-    return str(text).rstrip("\ufffd")  # the last syllable may not be whole yet
-
-
-class Phases:
-    """Runs the phases one after the other; each finished phase leaves its parameters on disk."""
-
-    def __init__(
-        self,
-        settings: PretrainingSettings,
-        model: Model,
-        table: Table,
-        machine: Machine,
-        seed: int,
-        out: Path,
-        probe: Probe,
-    ) -> None:
-        self.settings, self.model, self.table = settings, model, table
-        self.machine, self.seed, self.out, self.probe = machine, seed, out, probe
-        self.checkpoints = out / "checkpoints"
-        self.names = trainable_names(model, [phase.train for phase in settings.phases], table)
-        self.trained: list[dict[str, int]] = []
-
-    def run_all(self, steps: list[int]) -> None:
-        """Train every phase; those that a killed run finished are read back instead."""
-        first_block = 0
-        for number, (phase, count) in enumerate(zip(self.settings.phases, steps, strict=True), start=1):
-            done = self.checkpoints / f"phase-{number}.{PARAMETERS}"
-            self.trained.append(select(self.model, phase.train, self.table))
-            if done.exists():
-                load_parameters(self.model, done)
-            else:
-                self._train(number, phase, count, first_block)
-                aside = done.with_suffix(".new")
-                save_parameters(self.model, self.names, aside)
-                aside.replace(done)
-            first_block += count * self.settings.batch_blocks
-
-    def _train(self, number: int, phase: Phase, steps: int, first_block: int) -> None:
-        label = f"phase {number}: {' + '.join(phase.train)}"
-        counts = ", ".join(f"{group} {count:,}" for group, count in self.trained[-1].items())
-        console.note(f"pretraining, {label}: {steps} steps, trains {counts} parameters")
-        folder = self.checkpoints / f"phase-{number}"
-        blocks = Blocks(self.checkpoints / "blocks", first_block, steps * self.settings.batch_blocks)
-        tokens_per_step = self.settings.block_tokens * self.settings.batch_blocks
-        live = Live(
-            self.out,
-            label,
-            tokens_per_step,
-            self.settings.evaluate_every_steps,
-            lambda: self.probe.measure(self.model),
-        )
-        trainer = PhaseTrainer(
-            names=self.names,
-            model=self.model,
-            args=self._arguments(folder, phase, steps),
-            train_dataset=blocks,
-            data_collator=stack,
-            callbacks=[WholeCheckpoints(), live],
-        )
-        trainer.remove_callback(PrinterCallback)
-        resume = last_checkpoint(folder)
-        trainer.train(resume_from_checkpoint=str(resume) if resume else None)
-
-    def _arguments(self, folder: Path, phase: Phase, steps: int) -> TrainingArguments:
-        settings, cuda = self.settings, self.machine.torch_device().type == "cuda"
-        micro = micro_batch(settings.batch_blocks, settings.block_tokens, self.machine)
-        return TrainingArguments(
-            output_dir=str(folder),
-            max_steps=steps,
-            per_device_train_batch_size=micro,
-            gradient_accumulation_steps=settings.batch_blocks // micro,
-            learning_rate=phase.learning_rate,
-            lr_scheduler_type=settings.schedule,
-            warmup_steps=round(settings.warmup_ratio * steps),
-            weight_decay=settings.weight_decay,
-            optim="adamw_torch_fused" if settings.optimizer == "adamw_torch_fused" else "adamw_bnb_8bit",
-            bf16=cuda,
-            use_cpu=not cuda,
-            activation_checkpointing=cuda,
-            train_sampling_strategy="sequential",
-            save_strategy="steps",
-            save_steps=settings.checkpoint_every_steps,
-            save_total_limit=2,
-            logging_steps=1,
-            logging_first_step=True,
-            disable_tqdm=True,
-            report_to=[],
-            seed=self.seed,
-            data_seed=self.seed,
-            dataloader_num_workers=0,
-            remove_unused_columns=False,
-        )
+def _first_figures(plan: Plan, probe: Probe, model: PreTrainedModel) -> dict[str, Any]:
+    """Figures of the model that training begins with, measured once."""
+    path = plan.checkpoints / _FIRST_FIGURES
+    if not path.exists():
+        write_json(path, probe.measure(model))
+    figures: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return figures
 
 
 def frozen_rows(weight_VD: torch.Tensor, new_ids: list[int]) -> torch.Tensor:
@@ -260,14 +127,19 @@ def check_frozen(frozen_VD: torch.Tensor, model: PreTrainedModel, new_ids: list[
         )
 
 
-def finish_model(
-    settings: PretrainingSettings, runner: Phases, source: Path, machine: Machine, new_ids: list[int]
-) -> PreTrainedModel:
+def finish_model(plan: Plan, phases: Phases, num_phases: int) -> PreTrainedModel:
     """The trained model as ordinary weights. A 4-bit base is replaced by the full one before merging."""
-    model = runner.model
+    model, settings = phases.model, plan.settings
     if settings.quantized_base:
-        last = runner.checkpoints / f"phase-{len(settings.phases)}.{PARAMETERS}"
-        model = prepare(load_model(source, machine), settings.groups, new_ids, settings.lora)
-        load_parameters(model, last)
-    model.eval()
+        model = prepare(load_model(plan.source, plan.machine), settings.groups, plan.new_ids, settings.lora)
+        load_parameters(model, plan.done(num_phases))
+    model.to(plan.machine.torch_device()).eval()  # type: ignore[arg-type]
     return merge(model)
+
+
+def save(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, machine: Machine, out: Path) -> None:
+    """Write out/model in the machine's number format; what trained was held in float32."""
+    model.to(machine.dtype())  # type: ignore[arg-type]
+    model.config.use_cache = True  # the Trainer switches it off
+    model.save_pretrained(out / "model")
+    tokenizer.save_pretrained(out / "model")

@@ -6,7 +6,7 @@ import json
 import shutil
 from array import array
 from collections.abc import Iterable, Iterator
-from itertools import batched
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -31,8 +31,9 @@ class Tokens:
         about = json.loads((folder / "about.json").read_text(encoding="utf-8"))
         self.folder = folder
         self.names: list[str] = about["sources"]
-        self.ids = np.memmap(folder / _IDS, dtype=about["dtype"], mode="r")
         self.starts = np.load(folder / _STARTS, mmap_mode="r")
+        size = int(self.starts[-1])  # of which no memory map can be made where it is 0
+        self.ids = np.memmap(folder / _IDS, dtype=about["dtype"], mode="r", shape=(size,)) if size else np.empty(0)
         self.sources = np.load(folder / _SOURCES, mmap_mode="r")
 
     def document_names(self, numbers: set[int]) -> dict[int, str]:
@@ -71,11 +72,10 @@ def _write(documents: Iterable[Document], tokenizer: PreTrainedTokenizerBase, fo
     (folder / "about.json").write_text(json.dumps(about, ensure_ascii=False), encoding="utf-8")
 
 
-def _encoded(
-    documents: Iterable[Document], tokenizer: PreTrainedTokenizerBase
-) -> Iterator[tuple[Document, list[int]]]:
+def _encoded(documents: Iterable[Document], tokenizer: PreTrainedTokenizerBase) -> Iterator[tuple[Document, list[int]]]:
     start, end = start_token(tokenizer), tokenizer.eos_token_id
-    for batch in batched(documents, _BATCH_DOCUMENTS):
+    waiting = iter(documents)
+    while batch := list(islice(waiting, _BATCH_DOCUMENTS)):
         texts = [document.text for document in batch]
         found = tokenizer(texts, add_special_tokens=False, return_attention_mask=False)["input_ids"]
         for document, ids in zip(batch, found, strict=True):

@@ -18,8 +18,9 @@ from transformers import AutoModelForCausalLM
 from korean_llm.errors import KoreanLLMError
 from korean_llm.modeling.trainable import prepare, select, tables
 from korean_llm.recipe import LoraSettings, Phase, PretrainingSettings
-from korean_llm.training.loop import COMPLETE, last_checkpoint
-from korean_llm.training.pretrain import check_frozen, phase_steps, run
+from korean_llm.training.checkpoints import last_checkpoint
+from korean_llm.training.phases import phase_steps
+from korean_llm.training.pretrain import check_frozen, run
 from tests.conftest import make_model
 from tests.training.conftest import extended_folder
 
@@ -93,9 +94,14 @@ def test_a_moved_row_is_refused() -> None:
 def test_lora_at_its_start_is_the_base(tokenizer) -> None:
     model = make_model(len(tokenizer))
     ids = torch.arange(3, 23)[None]
-    expected = model(input_ids=ids).logits
-    wrapped = prepare(model, ["lora", "new_input_rows"], list(range(330, 340)), LoraSettings(rank=4))
-    assert torch.equal(wrapped(input_ids=ids).logits, expected)
+    before = model(input_ids=ids, output_hidden_states=True)
+    wrapped = prepare(model, ["lora"], [], LoraSettings(rank=4))
+    assert torch.equal(wrapped(input_ids=ids).logits, before.logits)
+    rows = prepare(
+        make_model(len(tokenizer)), ["lora", "new_input_rows"], list(range(330, 340)), LoraSettings(rank=4)
+    )
+    after = rows(input_ids=ids, output_hidden_states=True)
+    assert all(torch.equal(*pair) for pair in zip(before.hidden_states, after.hidden_states, strict=True))
 
 
 def test_optimizer_sees_new_rows_only(tokenizer) -> None:
@@ -122,13 +128,10 @@ def test_steps_follow_from_tokens() -> None:
     assert phase_steps(Phase(train=["all"], tokens=1, learning_rate=1e-3), settings()) == 1
 
 
-def test_a_torn_checkpoint_is_not_trusted(tmp_path: Path) -> None:
-    for step, whole in ((3, True), (6, True), (9, False)):
-        folder = tmp_path / f"checkpoint-{step}"
-        folder.mkdir()
-        if whole:
-            (folder / COMPLETE).write_text("{}", encoding="utf-8")
-    assert last_checkpoint(tmp_path) == tmp_path / "checkpoint-6"
+def test_only_named_checkpoints_count(tmp_path: Path) -> None:
+    for name in ("checkpoint-3", "checkpoint-12", "writing/checkpoint-15", "checkpoint-x"):
+        (tmp_path / name).mkdir(parents=True)
+    assert last_checkpoint(tmp_path) == tmp_path / "checkpoint-12"
 
 
 CHILD = """
