@@ -5,11 +5,14 @@ from __future__ import annotations
 import os
 import re
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
+from torch.distributed.tensor import DTensor
 from transformers import Trainer
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
@@ -86,10 +89,24 @@ class PhaseTrainer(WholeCheckpoints):
     one of several stopped.
     """
 
-    def __init__(self, *, names: set[str], **options: Any) -> None:
-        """names: parameters that a checkpoint holds."""
+    def __init__(self, *, names: set[str], sharded: bool = False, **options: Any) -> None:
+        """names: parameters that a checkpoint holds; sharded: the model was sharded by modeling.sharded."""
         super().__init__(**options)
         self.names = names
+        # So the Trainer leaves the model as it is, instead of copying all of it to every process. It is told so after
+        # its own beginning, where it would refuse to checkpoint a model of which it cannot save the optimizer.
+        self.is_distributed_loading_by_transformers = sharded
+
+    @contextmanager
+    def _defer_fsdp_gradient_reduction(self) -> Iterator[None]:
+        model: Any = self.model
+        model.set_requires_gradient_sync(False)
+        yield
+        model.set_requires_gradient_sync(True)
+
+    def _get_grad_norm(self, model: nn.Module, grad_norm: Any = None) -> Any:
+        norm = super()._get_grad_norm(model, grad_norm)
+        return norm.full_tensor() if isinstance(norm, DTensor) else norm
 
     def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
         """Write the parameters; every process has to call it, the first one writes."""

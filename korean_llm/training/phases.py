@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from transformers import PreTrainedModel, PrinterCallback, TrainingArguments
 
 from korean_llm import console
 from korean_llm.artifact import write_json
 from korean_llm.machine import Machine
+from korean_llm.modeling.sharded import shard
 from korean_llm.modeling.trainable import (
     Model,
     Table,
@@ -119,7 +120,6 @@ class Phases:
             trainer.train(resume_from_checkpoint=str(resume) if resume else None)
         finally:
             live.bar.stop()
-        self.model = _model(trainer)  # sharded, where several processes train
         if retains.stopped:
             load_parameters(self.model, self._kept(number))
         moved = movement(self.model, start, [] if retains.stopped else phase.train, self.table, label)
@@ -137,6 +137,8 @@ class Phases:
         per_step = settings.batch_blocks
         first_block = sum(plan.steps[: number - 1]) * per_step
         arguments = self._arguments(number)
+        if plan.machine.gpus > 1:
+            shard(self.model, arguments.device)
         resumed = last_checkpoint(Path(str(arguments.output_dir)))
         blocks = self._blocks(first_block, plan.steps[number - 1], checkpoint_step(resumed) if resumed else 0)
         live = Live(
@@ -144,13 +146,14 @@ class Phases:
             label,
             settings.block_tokens * per_step,
             settings.evaluate_every_steps,
-            lambda: self.probe.measure(_model(trainer)),
+            lambda: self.probe.measure(self.model),
         )
         kept = self._kept(number)
         retains = Retains(settings, plan.before, live, lambda: self._keep(trainer, kept))
         watches = WatchesLoss(plan.out, settings.stop_if_loss_exceeds, lambda step: self._documents(first_block, step))
         trainer = PhaseTrainer(
             names=self.names,
+            sharded=plan.machine.gpus > 1,
             model=self.model,
             args=arguments,
             train_dataset=blocks,
@@ -165,7 +168,7 @@ class Phases:
     def _keep(self, trainer: PhaseTrainer, path: Path) -> None:
         """Keep the parameters as they are: those to go back to when the retention contract is broken."""
         path.parent.mkdir(parents=True, exist_ok=True)
-        save_parameters(_model(trainer), self.names, path, write=trainer.args.should_save)
+        save_parameters(self.model, self.names, path, write=trainer.args.should_save)
 
     def _blocks(self, first: int, steps: int, done: int) -> Blocks:
         """The blocks of a phase from the step after `done`."""
@@ -212,18 +215,7 @@ class Phases:
             data_seed=self.plan.seed,
             dataloader_num_workers=0,
             remove_unused_columns=False,
-            **(sharding() if machine.gpus > 1 else {}),
         )
-
-
-def _model(trainer: PhaseTrainer) -> Model:
-    model: Any = trainer.model
-    return cast(Model, model)
-
-
-def sharding() -> dict[str, Any]:
-    """FSDP2: every weight is sharded over the processes, layer by layer gathered where it is needed."""
-    return {"fsdp": True, "fsdp_config": {"version": 2, "auto_wrap_policy": "TRANSFORMER_BASED_WRAP"}}
 
 
 def run_phases(plan: Plan, phases: Phases, launch: Any = None) -> list[dict[str, Any]]:

@@ -97,9 +97,7 @@ def test_lora_at_its_start_is_the_base(tokenizer) -> None:
     before = model(input_ids=ids, output_hidden_states=True)
     wrapped = prepare(model, ["lora"], [], LoraSettings(rank=4))
     assert torch.equal(wrapped(input_ids=ids).logits, before.logits)
-    rows = prepare(
-        make_model(len(tokenizer)), ["lora", "new_input_rows"], list(range(330, 340)), LoraSettings(rank=4)
-    )
+    rows = prepare(make_model(len(tokenizer)), ["lora", "new_input_rows"], list(range(330, 340)), LoraSettings(rank=4))
     after = rows(input_ids=ids, output_hidden_states=True)
     assert all(torch.equal(*pair) for pair in zip(before.hidden_states, after.hidden_states, strict=True))
 
