@@ -10,6 +10,7 @@ from pathlib import Path
 import safetensors.torch
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
+from peft.utils.error import NoMatchingPeftModuleError
 from torch import nn
 from torch.distributed.tensor import DTensor, distribute_tensor
 from transformers import PreTrainedModel
@@ -64,9 +65,20 @@ def prepare(model: PreTrainedModel, groups: Iterable[str], new_ids: list[int], l
         )
     if new_ids:
         separate(model, new_ids)
-    prepared: Model = get_peft_model(model, _lora_config(lora)) if "lora" in wanted else model
+    prepared: Model = _adapted(model, lora) if "lora" in wanted else model
     prepared.requires_grad_(False)
     return prepared
+
+
+def _adapted(model: PreTrainedModel, lora: LoraSettings) -> PeftModel:
+    try:
+        return get_peft_model(model, _lora_config(lora))
+    except NoMatchingPeftModuleError:
+        linear = sorted({name.rsplit(".", 1)[-1] for name, m in model.named_modules() if isinstance(m, nn.Linear)})
+        raise KoreanLLMError(
+            f"lora.target_modules: {lora.target_modules!r} names no module of this model; expected all-linear, or a"
+            f" regular expression over whole names; its linear layers end in {', '.join(linear)}."
+        ) from None
 
 
 def _lora_config(lora: LoraSettings) -> LoraConfig:

@@ -11,6 +11,8 @@ from statistics import median
 from types import FrameType
 from typing import Any
 
+import torch
+from torch import distributed
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from korean_llm.artifact import write_json
@@ -37,6 +39,7 @@ class StopsAtSignal(TrainerCallback):
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         """Save and stop where asked to."""
+        self.asked = any_process(self.asked, args.device)
         if self.asked and state.global_step < state.max_steps:
             control.should_save = control.should_training_stop = True
 
@@ -49,6 +52,15 @@ class StopsAtSignal(TrainerCallback):
                 " the same command goes on from there.",
                 128 + signal.SIGTERM,
             )
+
+
+def any_process(asked: bool, device: torch.device) -> bool:
+    """Whether any of the processes that train together was asked: they have to stop after the same step."""
+    if not (distributed.is_available() and distributed.is_initialized()):
+        return asked
+    flag = torch.tensor([float(asked)], device=device)
+    distributed.all_reduce(flag, distributed.ReduceOp.MAX)
+    return bool(flag.item())
 
 
 class WatchesLoss(TrainerCallback):

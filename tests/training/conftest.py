@@ -6,8 +6,11 @@ import json
 from pathlib import Path
 
 import pytest
+import torch
+from safetensors.torch import load_file
 
 from tests.conftest import make_model, make_tokenizer
+from tests.training.killing import child
 
 
 def extended_folder(folder: Path, *, tied: bool, num_new: int = 20) -> Path:
@@ -24,3 +27,11 @@ def extended_folder(folder: Path, *, tied: bool, num_new: int = 20) -> Path:
 def extended(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
     """The extended base, with one table and with two."""
     return extended_folder(tmp_path / "vocabulary", tied=request.param)
+
+
+@pytest.fixture(scope="session")
+def whole_run(tmp_path_factory: pytest.TempPathFactory, corpus_folder: Path) -> dict[str, torch.Tensor]:
+    """What an unbroken pretraining ends with, of the tied base and the settings of test_pretrain."""
+    folder = tmp_path_factory.mktemp("whole")
+    assert child(extended_folder(folder / "base", tied=True), corpus_folder, folder / "out").ended() == 0
+    return load_file(folder / "out" / "model" / "model.safetensors")

@@ -5,9 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -23,6 +20,7 @@ from korean_llm.training.phases import phase_steps
 from korean_llm.training.pretrain import check_frozen, run
 from tests.conftest import make_model
 from tests.training.conftest import extended_folder
+from tests.training.killing import child, logged_steps, wait_until
 
 
 def settings(**changes) -> PretrainingSettings:
@@ -132,42 +130,22 @@ def test_only_named_checkpoints_count(tmp_path: Path) -> None:
     assert last_checkpoint(tmp_path) == tmp_path / "checkpoint-12"
 
 
-CHILD = """
-import sys, torch
-from pathlib import Path
-torch.set_num_threads(1)
-from korean_llm.machine import Machine
-from tests.training.test_pretrain import settings
-from korean_llm.training.pretrain import run
-model, corpus, out = map(Path, sys.argv[1:])
-out.mkdir(exist_ok=True)
-run(settings(), {"model": model, "corpus": corpus}, out, Machine("cpu", 1), 17)
-"""
-
-
-def child(*paths: Path) -> subprocess.Popen:
-    root = Path(__file__).resolve().parents[2]
-    environment = {**os.environ, "PYTHONPATH": str(root)}
-    command = [sys.executable, "-c", CHILD, *map(str, paths)]
-    return subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL, cwd=root)
-
-
-def logged_steps(out: Path) -> int:
-    path = out / "metrics.jsonl"
-    return path.read_text(encoding="utf-8").count('"loss"') if path.exists() else 0
-
-
-def test_killed_anywhere_it_ends_bit_equal(corpus_folder: Path, tmp_path: Path) -> None:
-    base = extended_folder(tmp_path / "vocabulary", tied=True)
-    whole, broken = tmp_path / "whole", tmp_path / "broken"
-    assert child(base, corpus_folder, whole).wait() == 0
-    for kill_at in (2, 5, 11):  # before the first checkpoint, after it, and in the second phase
-        process = child(base, corpus_folder, broken)
-        while process.poll() is None and logged_steps(broken) < kill_at:
-            time.sleep(0.005)
-        assert process.poll() is None, "the run ended before it was killed"
+def test_killed_anywhere_it_ends_bit_equal(corpus_folder: Path, tmp_path: Path, whole_run) -> None:
+    base, broken = extended_folder(tmp_path / "vocabulary", tied=True), tmp_path / "broken"
+    writing = broken / "checkpoints" / "phase-1" / "writing" / "checkpoint-3"
+    moments = (
+        lambda: logged_steps(broken) >= 2,  # before the first checkpoint
+        lambda: (writing / "optimizer.pt").exists(),  # while it is written
+        lambda: logged_steps(broken) >= 5,  # after it
+        lambda: logged_steps(broken) >= 11,  # in the second phase
+    )
+    for moment in moments:
+        process = child(base, corpus_folder, broken, slow=0.05)
+        wait_until(process, moment)
         os.kill(process.pid, signal.SIGKILL)
-        process.wait()
-    assert child(base, corpus_folder, broken).wait() == 0
-    expected, found = tensors(whole), tensors(broken)
-    assert all(torch.equal(expected[name], found[name]) for name in expected)
+        process.ended()
+        if moment is moments[1]:
+            assert writing.exists() and last_checkpoint(broken / "checkpoints" / "phase-1") is None
+    assert child(base, corpus_folder, broken).ended() == 0
+    found = tensors(broken)
+    assert all(torch.equal(whole_run[name], found[name]) for name in whole_run)
