@@ -147,11 +147,11 @@ def _zeros(weight: torch.Tensor) -> torch.Tensor:
 def _add_product(total: torch.Tensor, left: torch.Tensor, right: torch.Tensor) -> None:
     """total += left · right without rounding the product to a shorter format first."""
     if left.dtype == total.dtype:
-        total.addmm_(left, right)
+        torch.addmm(total, left, right, out=total)
     elif total.is_cuda:
         torch.addmm(total, left, right, out_dtype=total.dtype, out=total)
     else:
-        total.addmm_(left.to(total.dtype), right.to(total.dtype))
+        torch.addmm(total, left.to(total.dtype), right.to(total.dtype), out=total)
 
 
 def _loss_and_delta(scores_CW: torch.Tensor, columns_C: torch.Tensor) -> torch.Tensor:
