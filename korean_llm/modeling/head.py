@@ -31,10 +31,10 @@ _FACTORS = ("logits_scaling", "logit_scale", "output_multiplier", "lm_head_multi
 
 @runtime_checkable
 class RowsHead(Protocol):
-    """A head whose new rows lie beside its table."""
+    """A head whose new tokens' rows are a parameter beside its table."""
 
-    table: torch.Tensor  # (V, D), or (first_id, D) where nothing follows the new rows
-    rows: torch.Tensor  # (N, D): stand in for first_id … first_id + N of the table
+    weight: torch.Tensor  # (V, D), or (first_id, D) where nothing follows the new rows
+    new_rows: torch.Tensor  # (N, D): stand in for first_id … first_id + N of the table
     first_id: int
 
 
@@ -150,7 +150,7 @@ def _mean_loss(
     labels_T = shifted_BT.flatten().to(hidden_BTD.device)
     hidden_TD = hidden_BTD.flatten(0, -2)
     if isinstance(head, RowsHead):
-        loss = linear_cross_entropy(hidden_TD, head.table, labels_T, rows_ND=head.rows, first_id=head.first_id)
+        loss = linear_cross_entropy(hidden_TD, head.weight, labels_T, rows_ND=head.new_rows, first_id=head.first_id)
     else:
         loss = linear_cross_entropy(hidden_TD, cast(torch.Tensor, head.weight), labels_T)
     if num_items is None:

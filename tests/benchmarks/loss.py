@@ -5,9 +5,9 @@
 
 Memory: every method in a process of its own, peak resident size over what it held before the loss. Whole logits of
 16,384 tokens take 30 GB in float32 (log-softmax, its gradient, the logits' gradient), so they are measured at 8,192
-tokens, and the chunked loss of 16,384 is held against twice that: whole logits grow as the tokens do. Time: one thread, all
-methods in turn in every round, median of the rounds' ratios. Peers: whole logits, whole logits with PEFT's trainable
-tokens on the head, and torch's own chunked loss.
+tokens, and the chunked loss of 16,384 is held against twice that: whole logits grow as the tokens do. Time: one
+thread, all methods in turn in every round, median of the rounds' ratios. Peers: whole logits, whole logits with PEFT's
+trainable tokens on the head, and torch's own chunked loss.
 """
 
 from __future__ import annotations

@@ -120,12 +120,11 @@ class FrozenTableAndRows(nn.Module):
 
     def __init__(self, weight: torch.Tensor) -> None:
         super().__init__()
-        self.register_buffer("table", weight.detach().clone())
-        self.rows, self.first_id = nn.Parameter(weight[FIRST:].detach().clone()), FIRST
+        self.weight = nn.Parameter(weight.detach().clone(), requires_grad=False)
+        self.new_rows, self.first_id = nn.Parameter(weight[FIRST:].detach().clone()), FIRST
 
     def forward(self, hidden: torch.Tensor) -> torch.Tensor:
-        assert isinstance(self.table, torch.Tensor)
-        return hidden @ torch.cat([self.table[:FIRST], self.rows]).T
+        return hidden @ torch.cat([self.weight[:FIRST], self.new_rows]).T
 
 
 @pytest.mark.parametrize("lora", [True, False])
@@ -134,11 +133,11 @@ def test_a_head_with_rows_beside_its_table(lora: bool) -> None:
     base.requires_grad_(False)
     base.set_output_embeddings(FrozenTableAndRows(base.lm_head.weight))
     model: Any = get_peft_model(base, WRAPPERS[1]) if lora else base  # type: ignore[arg-type]
-    causal_model(model).get_output_embeddings().rows.requires_grad_()
+    causal_model(model).get_output_embeddings().new_rows.requires_grad_()
     assert why_not(causal_model(model)) is None
     compare(model)
     causal_loss(model, batch()).backward()
-    assert causal_model(model).get_output_embeddings().rows.grad.shape == (NEW, 32)
+    assert causal_model(model).get_output_embeddings().new_rows.grad.shape == (NEW, 32)
 
 
 def test_a_head_that_peft_wraps_keeps_its_own_loss() -> None:
