@@ -135,6 +135,7 @@ def _kinds(group: str, tied: bool) -> set[str]:
 def select(model: nn.Module, groups: list[str], table: Table) -> dict[str, int]:
     """Let exactly the named groups train; return kind → number of trainable parameters.
 
+    What trains is held in float32: in bfloat16, steps smaller than 1/256 of a weight would be lost.
     Raises KoreanLLMError where a named group has no parameter in this model.
     """
     counts: dict[str, int] = {}
@@ -149,6 +150,7 @@ def select(model: nn.Module, groups: list[str], table: Table) -> dict[str, int]:
     for name, parameter in model.named_parameters():
         parameter.requires_grad_(trains(name, groups, table))
         if parameter.requires_grad:
+            parameter.data = parameter.data.float()
             kind = group_of(name, table)
             counts[kind] = counts.get(kind, 0) + parameter.numel()
     return counts
