@@ -30,6 +30,14 @@ _KIND_NAMES = {
     "word start": "낱말 첫머리",
     "word piece": "낱말 가운데·끝",
 }
+_PART_NAMES = {
+    "new_input_rows": "새 입력 행",
+    "new_output_rows": "새 출력 행",
+    "old_input_rows": "원래 입력 행",
+    "old_output_rows": "원래 출력 행",
+    "lora": "LoRA",
+    "body": "층",
+}
 _STAGE_NAMES = {
     "base": "원본 모델",
     "corpus": "말뭉치",
@@ -113,6 +121,7 @@ def render(report: Report) -> str:
         language_names=LANGUAGE_NAMES,
         arm_names=ARM_NAMES,
         kind_names=_KIND_NAMES,
+        part_names=_PART_NAMES,
         stage_names=_STAGE_NAMES,
         max_new_tokens=MAX_NEW_TOKENS,
         smoothed_from=SMOOTHED_FROM,

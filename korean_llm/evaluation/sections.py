@@ -47,6 +47,19 @@ def artifact_row(folder: Path, manifest: Manifest) -> Section:
     }
 
 
+def _merge_back(metrics: dict[str, Any]) -> Section | None:
+    """Bits per byte before training, trained, and merged back; None where nothing was merged."""
+    if "before_merge_back" not in metrics:
+        return None
+    mark = "_bits_per_byte"
+    keys = sorted(key for key in metrics["after"] if key.endswith(mark))
+    named = (("학습 전", "before"), ("학습 뒤", "before_merge_back"), ("섞은 뒤", "after"))
+    return {
+        "languages": [key.removesuffix(mark) for key in keys],
+        "rows": [[title, [metrics[name][key] for key in keys]] for title, name in named],
+    }
+
+
 def pretraining_section(folder: Path, manifest: Manifest) -> Section:
     """Curves over all phases: loss per step, bits per byte per language, and the step at which each phase ends.
 
@@ -74,6 +87,8 @@ def pretraining_section(folder: Path, manifest: Manifest) -> Section:
         "steps": last_step,
         "tokens": manifest.counts.get("tokens"),
         "phases": phases,
+        "accounts": manifest.metrics.get("phases", []),
+        "merge_back": _merge_back(manifest.metrics),
         "loss": _points(loss, "loss"),
         "bits_per_byte": {
             language: _points(bits[language], "bits_per_byte")

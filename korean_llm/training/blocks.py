@@ -73,12 +73,12 @@ class Blocks(Dataset[dict[str, torch.Tensor]]):
         return [names[number] for number in dict.fromkeys(numbers)]
 
 
-def write_order(tokens: Tokens, shares: dict[str, float], num_tokens: int, folder: Path, seed: int) -> dict[str, int]:
+def write_order(tokens: Tokens, shares: dict[str, float], num_tokens: int, folder: Path, seed: int) -> None:
     """Write the order in which num_tokens tokens are read; it depends on the seed and the documents alone.
 
     Always next comes a document of the source that is furthest behind its share: the tokens of its sources read so
     far, divided by their shares, are the hands of a clock, and documents come in the order of the time they start.
-    A source with too little text is read again from its start, in another order. Returns tokens read from each source.
+    A source with too little text is read again from its start, in another order.
     Raises KoreanLLMError where a source of the mixture has no document.
     """
     total = sum(shares.values())
@@ -93,12 +93,16 @@ def write_order(tokens: Tokens, shares: dict[str, float], num_tokens: int, folde
     all_documents, all_lengths = np.concatenate(documents)[order], np.concatenate(lengths)[order]
     ends = np.cumsum(all_lengths)
     count = int(np.searchsorted(ends, num_tokens)) + 1
-    starts_E = (ends - all_lengths)[:count]
     np.save(folder / _DOCUMENTS, all_documents[:count])
-    np.save(folder / _STARTS, starts_E)
-    read = np.minimum(all_lengths[:count], num_tokens - starts_E)
-    by_source = np.bincount(tokens.sources[all_documents[:count]], weights=read, minlength=len(tokens.names))
-    return {name: int(by_source[tokens.names.index(name)]) for name in shares}
+    np.save(folder / _STARTS, (ends - all_lengths)[:count])
+
+
+def tokens_by_source(tokens: Tokens, folder: Path, num_tokens: int) -> dict[str, int]:
+    """Of the first num_tokens tokens of an order, how many come from each source."""
+    documents_E, starts_E = np.load(folder / _DOCUMENTS), np.load(folder / _STARTS)
+    read_E = np.clip(num_tokens - starts_E, 0, _lengths(tokens, documents_E))
+    read = np.bincount(tokens.sources[documents_E], weights=read_E, minlength=len(tokens.names))
+    return {name: int(count) for name, count in zip(tokens.names, read, strict=True) if count}
 
 
 def _lengths(tokens: Tokens, documents: np.ndarray) -> np.ndarray:

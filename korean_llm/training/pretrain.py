@@ -20,12 +20,12 @@ from korean_llm.machine import Machine
 from korean_llm.modeling.load import load_model, load_tokenizer
 from korean_llm.modeling.trainable import input_rows, load_parameters, merge, prepare
 from korean_llm.recipe import PretrainingSettings
-from korean_llm.training.blocks import write_order
+from korean_llm.training.blocks import tokens_by_source, write_order
 from korean_llm.training.launch import launch
 from korean_llm.training.phases import Phases, Plan, run_phases
 from korean_llm.training.probe import Probe
 from korean_llm.training.retention import merge_back
-from korean_llm.training.tokens import write_tokens
+from korean_llm.training.tokens import Tokens, write_tokens
 
 _FIRST_FIGURES = "before.json"
 
@@ -47,7 +47,7 @@ def run(
     probe = Probe(settings, inputs["corpus"], tokenizer)
     model = load_model(source, machine, quantized=settings.quantized_base)
     frozen = frozen_rows(input_rows(model), new_ids) if not _trains_old_rows(settings) else None
-    taken = pack(plan, tokenizer)
+    pack(plan, tokenizer)
     plan = replace(plan, before=_first_figures(plan, probe, model))
     console.log_metrics(out, phase="before", step=0, **plan.before)
 
@@ -63,11 +63,12 @@ def run(
         figures = {**figures, "before_merge_back": figures["after"], "after": probe.measure(merged)}
     if frozen is not None:
         check_frozen(frozen, merged, new_ids)
-    console.log_metrics(out, phase="after", step=sum(plan.steps), **figures["after"])
+    read = counts(plan, accounts)
+    console.log_metrics(out, phase="after", step=read["steps"], **figures["after"])
     save(merged, tokenizer, machine, out)
     shutil.rmtree(plan.checkpoints)
     return {
-        "counts": {"steps": sum(plan.steps), "tokens": sum(taken.values()), "tokens_by_source": taken},
+        "counts": read,
         "metrics": {**figures, "training_s": round(seconds, 1), "phases": accounts},
     }
 
@@ -93,10 +94,20 @@ def new_token_ids(folder: Path) -> list[int]:
     return [json.loads(line)["id"] for line in path.read_text(encoding="utf-8").splitlines()]
 
 
-def pack(plan: Plan, tokenizer: PreTrainedTokenizerBase) -> dict[str, int]:
-    """Write tokens and order of the whole run, or find them written; tokens read from each source."""
+def pack(plan: Plan, tokenizer: PreTrainedTokenizerBase) -> None:
+    """Write tokens and order of the whole run; tokens that a run of before has written are taken as they are."""
     tokens = write_tokens(read_documents(plan.corpus / TRAIN), tokenizer, plan.checkpoints / "tokens")
-    return write_order(tokens, read_shares(plan.corpus), plan.num_tokens, plan.checkpoints, plan.seed)
+    write_order(tokens, read_shares(plan.corpus), plan.num_tokens, plan.checkpoints, plan.seed)
+
+
+def counts(plan: Plan, accounts: list[dict[str, Any]]) -> dict[str, Any]:
+    """What was read, to the step at which training ended."""
+    steps = plan.steps[: len(accounts)]
+    if accounts[-1]["stopped"]:
+        steps[-1] = accounts[-1]["stopped"]["step"]
+    num_tokens = sum(steps) * plan.settings.block_tokens * plan.settings.batch_blocks
+    by_source = tokens_by_source(Tokens(plan.checkpoints / "tokens"), plan.checkpoints, num_tokens)
+    return {"steps": sum(steps), "tokens": num_tokens, "tokens_by_source": by_source}
 
 
 def _first_figures(plan: Plan, probe: Probe, model: PreTrainedModel) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from transformers import TrainingArguments
 
 from korean_llm.corpus.documents import Document
 from korean_llm.errors import KoreanLLMError
-from korean_llm.training.blocks import IGNORED, Blocks, write_order
+from korean_llm.training.blocks import IGNORED, Blocks, tokens_by_source, write_order
 from korean_llm.training.checkpoints import PhaseTrainer
 from korean_llm.training.loop import stack
 from korean_llm.training.tokens import Tokens, write_tokens
@@ -102,7 +102,9 @@ def test_the_order_is_the_slow_obvious_one(tokenizer, tmp_path: Path) -> None:
 
 def test_shares_are_kept(tokenizer, tmp_path: Path) -> None:
     tokens = write_tokens(documents(), tokenizer, tmp_path / "tokens")
-    taken = write_order(tokens, {"ko": 3, "en": 1}, 64 * 40, tmp_path, seed=1)
+    write_order(tokens, {"ko": 3, "en": 1}, 64 * 40, tmp_path, seed=1)
+    taken = tokens_by_source(tokens, tmp_path, 64 * 40)
+    assert sum(tokens_by_source(tokens, tmp_path, 1_000).values()) == 1_000
     assert sum(taken.values()) == 64 * 40
     assert taken["ko"] / sum(taken.values()) == pytest.approx(0.75, abs=0.05)
 

@@ -52,6 +52,7 @@ def test_training_ends_where_too_much_is_forgotten(base: Path, korean: Path, tmp
     assert after <= 1.02 * before
     assert len(held["metrics"]["phases"]) == 1 and held["metrics"]["phases"][0]["stopped"]["rises"]["en"] > 0.02
     last = [row for row in figures(tmp_path / "held") if row["phase"].startswith("phase")][-1]
+    assert held["counts"]["steps"] == last["step"] and held["counts"]["tokens"] == 64 * last["step"]
     assert last["step"] == held["metrics"]["phases"][0]["stopped"]["step"]
 
 
