@@ -87,8 +87,7 @@ def run(
     gpus: Annotated[int, typer.Option("--gpus", min=1, help="GPUs that train together (FSDP2).")] = 1,
     attention: Annotated[Attention, typer.Option("--attention", help="Attention implementation in training.")] = "auto",
     report_to: Annotated[
-        list[Tracker] | None,
-        typer.Option("--report-to", help="Also report training to tensorboard, wandb or trackio, where installed."),
+        Tracker | None, typer.Option("--report-to", help="A tracker, where installed, that training also reports to.")
     ] = None,
 ) -> None:
     """Run a recipe's stages in order; finished ones whose settings and inputs are unchanged are skipped.
@@ -98,13 +97,15 @@ def run(
     from korean_llm.pipeline import Selection, open_run
     from korean_llm.preflight import check_corpora
 
-    opened = open_run(recipe, out, Machine(device, workers, origin, gpus, attention, tuple(report_to or ())))
+    machine = Machine(device, workers, origin, gpus, attention, report_to)
+    opened = open_run(recipe, out, machine)
     check_corpora(opened.recipe)
     selection = Selection(start, until, only, force)
     if dry_run:
         rows = [(step.stage.name, step.action, step.reason) for step in opened.plan(selection)]
         console.print_table(f"{opened.recipe.name} → {opened.folder}", ["stage", "would", "because"], rows)
         return
+    machine.check()
     opened.execute(selection)
     console.note(f"{opened.recipe.name}: every selected stage is complete in {opened.folder}")
 

@@ -34,7 +34,7 @@ class Machine:
             answers, else the wheel).
         gpus: processes that train together, one on each GPU (or, on a CPU, that many processes).
         attention: implementation in training; "auto" takes FlashAttention where it is installed on a GPU, else SDPA.
-        report_to: trackers of transformers that training also reports to: tensorboard, wandb, trackio.
+        report_to: a tracker that training also reports to, besides metrics.jsonl.
     """
 
     device: Device = "auto"
@@ -42,7 +42,7 @@ class Machine:
     origin: Origin = "auto"
     gpus: int = 1
     attention: Attention = "auto"
-    report_to: tuple[Tracker, ...] = ()
+    report_to: Tracker | None = None
 
     @property
     def num_workers(self) -> int:
@@ -86,11 +86,23 @@ class Machine:
         flash = self.torch_device().type == "cuda" and importlib.util.find_spec("flash_attn") is not None
         return "flash_attention_2" if flash else "sdpa"
 
-    def check_gpus(self) -> None:
-        """Raises KoreanLLMError where more GPUs are asked for than torch sees."""
+    def check(self) -> None:
+        """Raises KoreanLLMError where the command line asks for GPUs, an attention or a tracker that are not here."""
         import torch
 
-        if self.gpus > 1 and self.torch_device().type == "cuda" and self.gpus > torch.cuda.device_count():
+        cuda = self.torch_device().type == "cuda"
+        if self.attention == "flash_attention_2" and not (cuda and importlib.util.find_spec("flash_attn")):
+            raise KoreanLLMError(
+                "--attention flash_attention_2 needs a GPU and the package flash-attn; use --attention sdpa."
+            )
+        if self.attention == "flex_attention" and not cuda:
+            raise KoreanLLMError("--attention flex_attention needs a GPU; use --attention sdpa.")
+
+        if self.report_to and importlib.util.find_spec(self.report_to) is None:
+            raise KoreanLLMError(
+                f"--report-to {self.report_to} was asked for, but it is not installed; `pip install {self.report_to}`."
+            )
+        if self.gpus > 1 and cuda and self.gpus > torch.cuda.device_count():
             raise KoreanLLMError(
                 f"--gpus {self.gpus} was asked for, but torch sees {torch.cuda.device_count()}; ask for no more."
             )

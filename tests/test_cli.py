@@ -120,6 +120,13 @@ def test_help_is_quick_has_an_example_and_loads_nothing_heavy(verb: str) -> None
         (("rnu", "small.yaml"), 2, "Did you mean 'run'?"),
         (("run", "small.yaml", "--frmo", "base"), 2, "No such option"),
         (("run", "small.yaml", "--device", "tpu"), 2, "'tpu' is not one of"),
+        (
+            ("run", "small.yaml", "--device", "cpu", "--attention", "flash_attention_2"),
+            2,
+            "needs a GPU and the package",
+        ),
+        (("run", "small.yaml", "--device", "cpu", "--attention", "flex_attention"), 2, "use --attention sdpa"),
+        (("run", "small.yaml", "--device", "cpu", "--report-to", "trackio"), 2, "`pip install trackio`"),
         (("run", "small.yaml", "--origin", "ftp"), 2, "'ftp' is not one of"),
         (("run", "small.yaml", "--workers", "-1"), 2, "greater than or equal to 0"),
         (("check", "small.yaml", "--gpu-memory", "0"), 2, "greater than or equal to 1"),

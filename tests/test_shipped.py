@@ -57,8 +57,8 @@ def prose(row: dict[str, Any]) -> str:
     return "\n".join(value for key, value in row.items() if key not in ("id", "document_id"))
 
 
-def test_there_are_five_recipes_and_eleven_corpora() -> None:
-    names = ["llama2-7b", "mistral-7b", "olmo2-7b", "olmo2-7b-qlora", "quickstart"]
+def test_there_are_six_recipes_and_eleven_corpora() -> None:
+    names = ["llama2-7b", "mistral-7b", "mistral-7b-stages", "olmo2-7b", "olmo2-7b-qlora", "quickstart"]
     assert sorted(path.stem for path in RECIPES) == names
     assert len(CARDS) == 11
     assert list_cards() == CARDS
@@ -86,6 +86,11 @@ def test_no_two_recipes_write_into_one_folder() -> None:
 CHECKS = {
     "llama2-7b": ("llama2-7b-korean: meta-llama/Llama-2-7b-hf, 6.74 B parameters", 80, 2_000_000_000),
     "mistral-7b": ("mistral-7b-korean: mistralai/Mistral-7B-v0.1, 7.24 B parameters", 80, 2_000_000_000),
+    "mistral-7b-stages": (
+        "mistral-7b-stages-korean: mistralai/Mistral-7B-v0.1, 7.24 B parameters",
+        80,
+        2_000_000_000,
+    ),
     "olmo2-7b": ("olmo2-7b-korean: allenai/OLMo-2-1124-7B, 7.30 B parameters", 80, 2_000_000_000),
     "olmo2-7b-qlora": ("olmo2-7b-korean-qlora: allenai/OLMo-2-1124-7B, 7.30 B parameters", 24, 200_000_000),
     "quickstart": ("quickstart: HuggingFaceTB/SmolLM2-135M-Instruct, 0.13 B parameters", 24, 28_672),

@@ -92,6 +92,7 @@ class Phases:
         """model: as loaded from plan.source; it is prepared in place for all phases."""
         self.plan, self.probe = plan, probe
         settings = plan.settings
+        model.set_attn_implementation(plan.machine.attention_implementation())
         self.table: Table = tables(model)
         self.model: Model = prepare(model, settings.groups, plan.new_ids, settings.lora)
         self.names = trainable_names(self.model, [phase.train for phase in settings.phases], self.table)
@@ -210,7 +211,7 @@ class Phases:
             logging_first_step=True,
             logging_nan_inf_filter=False,
             disable_tqdm=True,
-            report_to=list(machine.report_to),
+            report_to=[machine.report_to] if machine.report_to else [],
             seed=self.plan.seed,
             data_seed=self.plan.seed,
             dataloader_num_workers=0,

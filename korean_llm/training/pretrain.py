@@ -38,7 +38,6 @@ def run(
     Raises KoreanLLMError where the recipe asks for what the model, the corpus or the machine does not have, and where
     training goes wrong; what was trained till then is kept, and the next run goes on from it.
     """
-    machine.check_gpus()
     check_batch(settings, machine)
     set_seed(seed)
     source = inputs["model"] / "model"
