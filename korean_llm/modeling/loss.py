@@ -20,16 +20,10 @@ from typing import Any
 import torch
 from torch.autograd.function import once_differentiable
 
+from korean_llm.modeling.chunks import chunk_size
+
 IGNORED = -100
-_CHUNK_LOGITS = 2**26  # logits of one chunk: 256 MiB in float32
 _ALIGNED = 64  # columns; parts of the vocabulary start where tensor cores like them to
-
-
-def chunk_size(num_tokens: int, vocabulary: int) -> int:
-    """Tokens of one chunk: as many as 2^26 logits allow, at least 16, in chunks of about equal size."""
-    most = max(16, _CHUNK_LOGITS // vocabulary)
-    num_chunks = max(1, -(-num_tokens // most))
-    return max(1, -(-num_tokens // num_chunks))
 
 
 def linear_cross_entropy(

@@ -1,35 +1,50 @@
-"""How much GPU memory training takes, by part, before anything is loaded.
+"""How much memory training takes, by part, before anything is loaded.
 
-Bytes per parameter: bfloat16 weights 2, NF4 with double quantization 0.516 (Dettmers et al. 2023: 4 bits and
-0.127 bits of constants). What trains is held as PEFT holds it: adapters in float32 (4 weights + 4 gradient +
-8 AdamW), weights of the model itself in bfloat16 (2 gradient + 4 AdamW; 2 with 8-bit AdamW). New rows lie twice in
-float32 over every table, whichever of them trains: as they learn, and as they were. Activations assume that one
-block's input is kept per layer and one layer is recomputed at a time.
+Bytes per parameter on a GPU: bfloat16 weights 2, NF4 with double quantization 0.516 (Dettmers et al. 2023: 4 bits and
+0.127 bits of constants); on a CPU everything is float32. New rows and adapters are held in float32 everywhere, beside
+tables that keep the idle rows they stand in for. A gradient has its weight's format, and so have both moments of AdamW;
+8-bit AdamW takes 2 bytes and constants (Dettmers et al. 2022), but 8 for an embedding. The chunked loss needs no whole
+logits. Activations: korean_llm.modeling.activations. On several GPUs (FSDP2) all weights, gradients and moments are
+shared out, and gathered a layer at a time; tables, rows and last norm are gathered throughout.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
+from korean_llm.modeling.activations import Body, Pass, kept_bytes, loss_bytes, working_bytes
 from korean_llm.modeling.shape import Shape
-from korean_llm.recipe import InstructionSettings, PretrainingSettings, TrainableGroup
+from korean_llm.recipe import InstructionSettings, PretrainingSettings, layer_numbers
 
 GIB = 1024**3
-_BF16, _NF4, _ADAPTER_STATE = 2.0, 0.516, 12.0
+_BF16, _FLOAT32, _NF4 = 2, 4, 0.516
+_MOMENTS_8BIT = 2 * (1 + 4 / 256)
 _FRAMEWORK_GIB = 1.0  # CUDA context and allocator slack
-_LAYER_BYTES_PER_CHANNEL = 2 * (10 + 2)  # one layer's intermediate results of width D, bf16
-_LOGIT_BYTES = 10  # per token and vocabulary entry: bf16 logits, float32 copy, float32 gradient
+_CPU_TOKENS = 1_024
+
+Device = Literal["cuda", "cpu"]
 
 
 @dataclass(frozen=True)
 class Memory:
-    """Estimated GPU memory in GiB, by part, at the peak of one stage."""
+    """Estimated memory of one process in GiB, by part, at the peak of one stage.
+
+    Attributes:
+        weights: the model and its adapters; rows: new rows in float32.
+        gradients: where every step is a single pass, only what they need beyond the activations they replace.
+        activations: what is kept for the backward pass, and what that takes beyond the loss, which is over by then.
+        logits: a chunk of logits and the gradients that the loss computes.
+        gathered: weights of other processes at hand.
+    """
 
     weights: float
     rows: float
-    gradients_and_optimizer: float
+    gradients: float
+    optimizer: float
     activations: float
     logits: float
+    gathered: float = 0.0
     framework: float = _FRAMEWORK_GIB
 
     @property
@@ -47,61 +62,155 @@ def micro_tokens(gpu_gib: float) -> int:
     return 16_384 if gpu_gib >= 70 else 4_096
 
 
-def pretraining_memory(shape: Shape, new_tokens: int, settings: PretrainingSettings, gpu_gib: float) -> Memory:
-    """The largest need of any phase: everything that some phase trains is counted."""
-    groups = settings.groups
-    extended = _extended(shape, new_tokens)
-    held_rows = new_tokens * shape.hidden * (1 if shape.tied else 2)
-    if "all" in groups:
-        groups |= {"new_input_rows", "new_output_rows"}
-    rows = new_tokens * shape.hidden * _num_tables(shape, groups, "new_")
-    adapter = shape.lora(settings.lora.rank) if "lora" in groups else 0
-    own = extended.linear if "all" in groups else 0
-    own += extended.table * _num_tables(shape, groups, "")
-    state = 2 + (4 if settings.optimizer == "adamw_torch_fused" else 2)
-    tokens = min(micro_tokens(gpu_gib), settings.block_tokens * settings.batch_blocks)
-    return Memory(
-        weights=_weights(extended, settings.quantized_base) / GIB,
-        rows=held_rows * 2 * 4 / GIB,
-        gradients_and_optimizer=((rows + adapter) * _ADAPTER_STATE + adapter * 4 + own * state) / GIB,
-        activations=_activations(extended, max(tokens, settings.block_tokens)) / GIB,
-        logits=_logits(extended, max(tokens, settings.block_tokens)) / GIB,
-    )
+def batch_at_once(batch: int, tokens: int, limit: int) -> int:
+    """Rows of a forward pass: the largest divisor of the batch whose rows of so many tokens fit the limit, else 1."""
+    return max(size for size in range(1, batch + 1) if batch % size == 0 and (size * tokens <= limit or size == 1))
+
+
+def pretraining_memory(
+    shape: Shape,
+    new_tokens: int,
+    settings: PretrainingSettings,
+    gpu_gib: float,
+    gpus: int = 1,
+    device: Device = "cuda",
+) -> Memory:
+    """The need of the phase that needs most, of one process of `gpus`."""
+    phases = [_phase(shape, new_tokens, settings, set(phase.train), gpu_gib, gpus, device) for phase in settings.phases]
+    return max(phases, key=lambda memory: memory.total)
 
 
 def instruction_memory(shape: Shape, new_tokens: int, settings: InstructionSettings, gpu_gib: float) -> Memory:
-    """Peak of LoRA or QLoRA instruction tuning at full length."""
+    """Peak of LoRA or QLoRA instruction tuning on one GPU where every example has the full length."""
     extended = _extended(shape, new_tokens)
-    adapter = shape.lora(settings.lora.rank)
-    tokens = max(settings.max_tokens, min(micro_tokens(gpu_gib), settings.max_tokens * settings.batch_examples))
-    return Memory(
-        weights=_weights(extended, settings.method == "qlora") / GIB,
-        rows=0.0,
-        gradients_and_optimizer=adapter * (4 + _ADAPTER_STATE) / GIB,
-        activations=_activations(extended, tokens) / GIB,
-        logits=_logits(extended, tokens) / GIB,
+    quantized, adapter = settings.method == "qlora", shape.lora(settings.lora.rank)
+    rows = batch_at_once(settings.batch_examples, min(settings.max_tokens, 1_024), micro_tokens(gpu_gib))
+    done = Pass(rows * settings.max_tokens, settings.max_tokens, "lora", shape.layers, settings.lora.rank, _BF16, True)
+    # PEFT prepares a 4-bit model by holding what is not in 4 bits in float32.
+    tables = extended.tables * (_FLOAT32 if quantized else _BF16)
+    held = _Held(
+        weights=_linear(extended, quantized) + tables + adapter * _FLOAT32,
+        gradients=adapter * _FLOAT32,
+        optimizer=adapter * 2 * _FLOAT32,
+    )
+    return _memory(held, extended, done, 0, table_learns=False, single=rows == settings.batch_examples)
+
+
+@dataclass(frozen=True)
+class _Held:
+    """Bytes that last through a step."""
+
+    weights: float
+    gradients: float
+    optimizer: float
+    rows: float = 0
+    gathered: float = 0
+    framework: float = _FRAMEWORK_GIB * GIB
+
+
+@dataclass(frozen=True)
+class _Learning:
+    """What a phase trains of a model: parameters by kind."""
+
+    body: int
+    embedding: int
+    head: int
+    rows: int
+    adapter: int
+    depth: int
+
+    @property
+    def tables(self) -> int:
+        return self.embedding + self.head
+
+
+def _learning(shape: Shape, new_tokens: int, groups: set[str], rank: int) -> _Learning:
+    """Input and output rows of a tied model are one table: naming either trains it."""
+    sides = {side for side in ("input", "output") if groups & {f"{side}_rows"}}
+    new_sides = sides | {side for side in ("input", "output") if groups & {f"new_{side}_rows", "all"}}
+    if shape.tied:
+        sides, new_sides = ({"input"} if found else set() for found in (sides, new_sides))
+    layers = _layers(shape, groups)
+    to_the_bottom = bool(new_sides & {"input"} or groups & {"lora", "all"})
+    return _Learning(
+        body=shape.linear // shape.layers * len(layers),
+        embedding=shape.table if "input" in sides else 0,
+        head=shape.table if "output" in sides else 0,
+        rows=new_tokens * shape.hidden * len(new_sides),
+        adapter=shape.lora(rank) if "lora" in groups else 0,
+        depth=shape.layers if to_the_bottom else shape.layers - min(layers, default=shape.layers),
     )
 
 
-def _num_tables(shape: Shape, groups: set[TrainableGroup], prefix: str) -> int:
-    """Tables whose rows the groups train; input and output rows of a tied model are one table."""
-    named = sum(f"{prefix}{side}_rows" in groups for side in ("input", "output"))
-    return min(named, 1) if shape.tied else named
+def _layers(shape: Shape, groups: set[str]) -> set[int]:
+    """Numbers of the layers whose own weights learn."""
+    every = set(range(shape.layers))
+    if "all" in groups:
+        return every
+    named = [numbers for group in groups if (numbers := layer_numbers(group)) is not None]
+    return {number for numbers in named for number in (numbers or every)} & every
+
+
+def _phase(
+    shape: Shape,
+    new_tokens: int,
+    settings: PretrainingSettings,
+    groups: set[str],
+    gpu_gib: float,
+    gpus: int,
+    device: Device,
+) -> Memory:
+    extended, rank = _extended(shape, new_tokens), settings.lora.rank
+    width = _BF16 if device == "cuda" else _FLOAT32
+    learning = _learning(extended, new_tokens, groups, rank)
+    adapter = shape.lora(rank) if "lora" in settings.groups else 0
+    own, small = learning.body + learning.tables, learning.rows + learning.adapter
+    weights = _linear(extended, settings.quantized_base, width) + extended.tables * width
+    rows = new_tokens * shape.hidden * (1 if shape.tied else 2) * _FLOAT32
+    held = _Held(
+        weights=(weights + adapter * _FLOAT32) / gpus,
+        rows=rows / gpus,
+        gradients=(own * width + small * _FLOAT32) / gpus,
+        optimizer=_moments(learning, settings, width) / gpus,
+        gathered=_gathered(extended, learning, rows, width) if gpus > 1 else 0,
+        framework=_FRAMEWORK_GIB * GIB if device == "cuda" else 0,
+    )
+    batch, limit = settings.batch_blocks // gpus, micro_tokens(gpu_gib) if device == "cuda" else _CPU_TOKENS
+    blocks = batch_at_once(max(1, batch), settings.block_tokens, limit)
+    body: Body = "full" if learning.body else "lora" if learning.adapter else "frozen"
+    tokens = blocks * settings.block_tokens
+    done = Pass(tokens, settings.block_tokens, body, learning.depth, rank, width, device == "cuda")
+    table_learns = bool(learning.head or (learning.embedding and shape.tied))
+    return _memory(held, extended, done, new_tokens, table_learns, single=blocks >= batch)
+
+
+def _memory(held: _Held, shape: Shape, done: Pass, new_rows: int, table_learns: bool, single: bool) -> Memory:
+    """The parts at the peak, from bytes."""
+    logits = loss_bytes(shape, done, new_rows, table_learns)
+    activations = kept_bytes(shape, done) + max(0, working_bytes(shape, done) - logits)
+    gradients = max(0.0, held.gradients - activations - logits) if single else held.gradients
+    parts = {**vars(held), "gradients": gradients, "activations": activations, "logits": logits}
+    return Memory(**{name: part / GIB for name, part in parts.items()})
 
 
 def _extended(shape: Shape, new_tokens: int) -> Shape:
     return Shape(**{**vars(shape), "vocabulary": shape.vocabulary + new_tokens})
 
 
-def _weights(shape: Shape, quantized: bool) -> float:
-    return shape.linear * (_NF4 if quantized else _BF16) + shape.tables * _BF16
+def _linear(shape: Shape, quantized: bool, width: float = _BF16) -> float:
+    return shape.linear * (_NF4 if quantized else width)
 
 
-def _activations(shape: Shape, tokens: int) -> float:
-    kept = shape.layers * tokens * shape.hidden * _BF16
-    recomputed = tokens * (shape.hidden * _LAYER_BYTES_PER_CHANNEL + shape.feed_forward * 3 * 2 * _BF16)
-    return kept + recomputed
+def _moments(learning: _Learning, settings: PretrainingSettings, width: int) -> float:
+    """Both moments of AdamW."""
+    own, small = learning.body + learning.tables, learning.rows + learning.adapter
+    if settings.optimizer == "adamw_torch_fused":
+        return own * 2 * width + small * 2 * _FLOAT32
+    return (own - learning.embedding + small) * _MOMENTS_8BIT + learning.embedding * 2 * _FLOAT32
 
 
-def _logits(shape: Shape, tokens: int) -> float:
-    return tokens * shape.vocabulary * _LOGIT_BYTES
+def _gathered(shape: Shape, learning: _Learning, rows: float, width: int) -> float:
+    """Two layers, one of them on its way; tables and rows; the gradients of a layer and of tables before they part."""
+    layer = shape.linear / shape.layers * width
+    gradients = (layer if learning.body else 0) + learning.tables * width + learning.rows * _FLOAT32
+    return 2 * layer + shape.tables * width + rows + gradients

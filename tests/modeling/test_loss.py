@@ -12,7 +12,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.checkpoint import checkpoint
 from torch.utils.flop_counter import FlopCounterMode
 
-from korean_llm.modeling.loss import chunk_size, linear_cross_entropy
+from korean_llm.modeling.chunks import chunk_size
+from korean_llm.modeling.loss import linear_cross_entropy
 
 T, D, V, N = 61, 24, 200, 30
 WHERE = [None, 0, 90, V - N, V]  # first_id of the new rows: none, at the start, inside, at the end, behind the table
