@@ -2,8 +2,9 @@
 
 Bytes per parameter on a GPU: bfloat16 weights 2, NF4 with double quantization 0.516 (Dettmers et al. 2023: 4 bits and
 0.127 bits of constants); on a CPU everything is float32. New rows and adapters are held in float32 everywhere, beside
-tables that keep the idle rows they stand in for. A gradient has its weight's format, and so have both moments of AdamW;
-8-bit AdamW takes 2 bytes and constants (Dettmers et al. 2022), but 8 for an embedding. The chunked loss needs no whole
+tables that keep the idle rows they stand in for; so is every weight that any phase trains, with its gradient and both
+moments of AdamW, and on a GPU autocast keeps a bfloat16 copy of what trains at hand. 8-bit AdamW takes 2 bytes and
+constants (Dettmers et al. 2022), but 8 for an embedding. The chunked loss needs no whole
 logits. Activations: korean_llm.modeling.activations. On several GPUs (FSDP2) all weights, gradients and moments are
 shared out, and gathered a layer at a time; tables, rows and last norm are gathered throughout.
 """
@@ -165,13 +166,15 @@ def _phase(
     learning = _learning(extended, new_tokens, groups, rank)
     adapter = shape.lora(rank) if "lora" in settings.groups else 0
     own, small = learning.body + learning.tables, learning.rows + learning.adapter
+    ever = _learning(extended, new_tokens, settings.groups, rank)
     weights = _linear(extended, settings.quantized_base, width) + extended.tables * width
+    weights += (ever.body + ever.tables) * (_FLOAT32 - width) + (own * _BF16 if device == "cuda" else 0)
     rows = new_tokens * shape.hidden * (1 if shape.tied else 2) * _FLOAT32
     held = _Held(
         weights=(weights + adapter * _FLOAT32) / gpus,
         rows=rows / gpus,
-        gradients=(own * width + small * _FLOAT32) / gpus,
-        optimizer=_moments(learning, settings, width) / gpus,
+        gradients=(own + small) * _FLOAT32 / gpus,
+        optimizer=_moments(learning, settings) / gpus,
         gathered=_gathered(extended, learning, rows, width) if gpus > 1 else 0,
         framework=_FRAMEWORK_GIB * GIB if device == "cuda" else 0,
     )
@@ -201,16 +204,17 @@ def _linear(shape: Shape, quantized: bool, width: float = _BF16) -> float:
     return shape.linear * (_NF4 if quantized else width)
 
 
-def _moments(learning: _Learning, settings: PretrainingSettings, width: int) -> float:
+def _moments(learning: _Learning, settings: PretrainingSettings) -> float:
     """Both moments of AdamW."""
     own, small = learning.body + learning.tables, learning.rows + learning.adapter
     if settings.optimizer == "adamw_torch_fused":
-        return own * 2 * width + small * 2 * _FLOAT32
+        return (own + small) * 2 * _FLOAT32
     return (own - learning.embedding + small) * _MOMENTS_8BIT + learning.embedding * 2 * _FLOAT32
 
 
 def _gathered(shape: Shape, learning: _Learning, rows: float, width: int) -> float:
     """Two layers, one of them on its way; tables and rows; the gradients of a layer and of tables before they part."""
     layer = shape.linear / shape.layers * width
-    gradients = (layer if learning.body else 0) + learning.tables * width + learning.rows * _FLOAT32
+    learnt = (shape.linear / shape.layers if learning.body else 0) + learning.tables + learning.rows
+    gradients = learnt * _FLOAT32
     return 2 * layer + shape.tables * width + rows + gradients
