@@ -55,19 +55,23 @@ def _typed(question: str) -> str:
 def check(
     recipe: RecipePath,
     gpu_memory: Annotated[float, typer.Option("--gpu-memory", min=1, help="Memory of the GPU to plan for, GiB.")] = 80,
+    gpus: Annotated[int, typer.Option("--gpus", min=1, help="GPUs that pretraining is shared among.")] = 1,
     as_json: JsonOption = False,
 ) -> None:
     """Validate a recipe; print its stages, tokens, estimated GPU memory by part, and disk. Runs nothing.
 
+    What cannot fit the GPU is refused (exit status 2), with what to change.
+
     Examples: `korean-llm check recipes/mistral-7b.yaml`, `korean-llm check recipes/olmo2-7b-qlora.yaml --gpu-memory 24`
     """
-    from korean_llm.preflight import check_recipe, print_report
+    from korean_llm.preflight import check_recipe, print_report, refuse_what_does_not_fit
 
-    report = check_recipe(recipe, gpu_memory)
+    report = check_recipe(recipe, gpu_memory, gpus)
     if as_json:
         print_json(report)
     else:
         print_report(report)
+    refuse_what_does_not_fit(report)
 
 
 @app.command()

@@ -9,6 +9,7 @@ from korean_llm import console
 from korean_llm.corpus.card import Kind, load_card
 from korean_llm.errors import KoreanLLMError
 from korean_llm.machine import Machine
+from korean_llm.modeling.fitting import instruction_advice, pretraining_advice
 from korean_llm.modeling.memory import instruction_memory, pretraining_memory
 from korean_llm.modeling.shape import Shape, shape_of
 from korean_llm.pipeline import Run, open_run
@@ -19,8 +20,11 @@ _GB = 1e9
 _AUTO_TOKENS = 32_768
 
 
-def check_recipe(path: Path, gpu_gib: float = 80.0) -> dict[str, Any]:
-    """Everything `check` prints, as JSON values. Raises KoreanLLMError where the recipe cannot run."""
+def check_recipe(path: Path, gpu_gib: float = 80.0, gpus: int = 1) -> dict[str, Any]:
+    """Everything `check` prints, as JSON values; pretraining is shared among `gpus`, other stages take one.
+
+    Raises KoreanLLMError where the recipe cannot run; whether it fits is for refuse_what_does_not_fit().
+    """
     run = open_run(path, None, Machine())
     recipe = run.recipe
     check_corpora(recipe)
@@ -32,7 +36,9 @@ def check_recipe(path: Path, gpu_gib: float = 80.0) -> dict[str, Any]:
         "stages": run.names,
         "pretraining": _pretraining(recipe),
         "gpu_gib": gpu_gib,
-        "gpu_memory_gib": _memory(recipe, shape, gpu_gib),
+        "gpus": gpus,
+        "gpu_memory_gib": _memory(recipe, shape, gpu_gib, gpus),
+        "does_not_fit": _advice(recipe, shape, gpu_gib, gpus),
         "disk_gb": _disk(run, shape),
     }
     return report
@@ -75,16 +81,36 @@ def _pretraining(recipe: Recipe) -> dict[str, Any] | None:
     return {"tokens_per_step": per_step, "tokens": sum(row["tokens"] for row in phases), "phases": phases}
 
 
-def _memory(recipe: Recipe, shape: Shape | None, gpu_gib: float) -> dict[str, dict[str, float]]:
+def _memory(recipe: Recipe, shape: Shape | None, gpu_gib: float, gpus: int) -> dict[str, dict[str, float]]:
     if shape is None:
         return {}
     new = _new_tokens(recipe)
     found = {}
     if recipe.pretraining:
-        found["pretraining"] = pretraining_memory(shape, new, recipe.pretraining, gpu_gib).as_dict()
+        found["pretraining"] = pretraining_memory(shape, new, recipe.pretraining, gpu_gib, gpus).as_dict()
     if recipe.instruction:
         found["instruction"] = instruction_memory(shape, new, recipe.instruction, gpu_gib).as_dict()
     return found
+
+
+def _advice(recipe: Recipe, shape: Shape | None, gpu_gib: float, gpus: int) -> list[str]:
+    """A clause for each stage that does not fit."""
+    if shape is None:
+        return []
+    new, found = _new_tokens(recipe), list[str | None]()
+    if recipe.pretraining:
+        found.append(pretraining_advice(shape, new, recipe.pretraining, gpu_gib, gpus))
+    if recipe.instruction:
+        found.append(instruction_advice(shape, new, recipe.instruction, gpu_gib))
+    return [clause for clause in found if clause]
+
+
+def refuse_what_does_not_fit(report: dict[str, Any]) -> None:
+    """Raises KoreanLLMError where a stage of a report of check_recipe() does not fit, with what to change."""
+    if report["does_not_fit"]:
+        card = f"{report['gpu_gib']:g} GiB"
+        many = f"{report['gpus']} GPUs of {card}" if report["gpus"] > 1 else f"a GPU of {card}"
+        raise KoreanLLMError(f"{report['recipe']} does not fit {many}: {'; '.join(report['does_not_fit'])}.")
 
 
 def _new_tokens(recipe: Recipe) -> int:
@@ -132,7 +158,8 @@ def print_report(report: dict[str, Any]) -> None:
     if memory:
         names = list(next(iter(memory.values())))
         rows = [(name.replace("_", " "), *(f"{part[name]:.2f}" for part in memory.values())) for name in names]
-        console.print_table(f"estimated memory on one {report['gpu_gib']:g} GiB GPU, GiB", ["part", *memory], rows)
+        each = f"each of {report['gpus']} GPUs" if report["gpus"] > 1 else "one GPU"
+        console.print_table(f"estimated memory on {each} of {report['gpu_gib']:g} GiB, GiB", ["part", *memory], rows)
         for stage, part in memory.items():
             verdict = "fits" if part["total"] <= report["gpu_gib"] else "does NOT fit"
             console.stdout.print(f"{stage}: {verdict} into {report['gpu_gib']:g} GiB", markup=False)

@@ -3,7 +3,8 @@
 What autograd saves was counted tensor by tensor (tests/modeling/test_activations.py compares byte for byte). Norms
 compute and save in float32 whatever the format. Packed documents need a mask, which SDPA keeps in the format of its
 input, and for which keys and values are repeated to as many heads as there are queries. A linear layer keeps its input
-where it or an adapter on it learns.
+where it or an adapter on it learns. On a GPU what learns is in float32 and autocast to bfloat16: then every such layer
+keeps a cast input and cast weights of its own.
 
 D hidden, F feed-forward, V vocabulary, H heads, Q = H × head size, T tokens of a pass, N new rows, r LoRA rank.
 """
@@ -27,7 +28,7 @@ class Pass:
     Attributes:
         tokens: T; block_tokens: length of one row of the batch, over which its attention mask reaches.
         body: what learns inside the layers; depth: layers that the backward pass goes through.
-        width: bytes of a number: 4 in float32, 2 in bfloat16 under autocast.
+        width: bytes of a number: 4 in float32, 2 in bfloat16 under autocast; stream: of one between two layers.
         checkpointed: each layer's input is kept alone, and one layer computed again at a time.
     """
 
@@ -37,6 +38,7 @@ class Pass:
     depth: int
     rank: int
     width: int
+    stream: int
     checkpointed: bool
 
 
@@ -46,14 +48,16 @@ def layer_bytes(shape: Shape, done: Pass) -> int:
     norms = _FLOAT32 * (2 * shape.hidden + 2)
     attention = width * 4 * queries + _FLOAT32 * shape.heads + width * done.block_tokens
     per_token = norms + attention + width * 3 * shape.feed_forward
-    if done.body == "full":
-        per_token += width * (4 * shape.hidden + shape.feed_forward)
-    if done.body == "lora":
-        per_token += width * (2 * shape.hidden + shape.feed_forward + 7 * done.rank)
+    cast = width < _FLOAT32
     copies = 0
-    if done.body == "lora" and width < _FLOAT32:  # under autocast each adapter keeps an input and weights of its own
-        per_token += width * (3 * shape.hidden + queries)
-        copies = width * shape.lora(done.rank) // shape.layers
+    if done.body == "full":
+        inputs = 5 if cast else 2
+        per_token += width * (inputs * shape.hidden + shape.feed_forward) + done.stream * 2 * shape.hidden
+        copies = width * shape.linear // shape.layers if cast else 0
+    if done.body == "lora":
+        inputs = 5 * shape.hidden + queries if cast else 2 * shape.hidden
+        per_token += width * (inputs + shape.feed_forward + 7 * done.rank)
+        copies = width * shape.lora(done.rank) // shape.layers if cast else 0
     return per_token * done.tokens + copies
 
 
@@ -62,7 +66,7 @@ def kept_bytes(shape: Shape, done: Pass) -> int:
     last = done.tokens * (_FLOAT32 * (shape.hidden + 1) + done.width * shape.hidden)
     mask = done.tokens * done.block_tokens
     if done.checkpointed:
-        return done.depth * done.tokens * shape.hidden * done.width + last + mask
+        return done.depth * done.tokens * shape.hidden * done.stream + last + mask
     return done.depth * layer_bytes(shape, done) + last + mask
 
 

@@ -1,12 +1,12 @@
 """How much memory training takes, by part, before anything is loaded.
 
-Bytes per parameter on a GPU: bfloat16 weights 2, NF4 with double quantization 0.516 (Dettmers et al. 2023: 4 bits and
-0.127 bits of constants); on a CPU everything is float32. New rows and adapters are held in float32 everywhere, beside
-tables that keep the idle rows they stand in for; so is every weight that any phase trains, with its gradient and both
-moments of AdamW, and on a GPU autocast keeps a bfloat16 copy of what trains at hand. 8-bit AdamW takes 2 bytes and
-constants (Dettmers et al. 2022), but 8 for an embedding. The chunked loss needs no whole
-logits. Activations: korean_llm.modeling.activations. On several GPUs (FSDP2) all weights, gradients and moments are
-shared out, and gathered a layer at a time; tables, rows and last norm are gathered throughout.
+Bytes per parameter on a GPU: frozen weights 2 in bfloat16, or 0.516 in NF4 with double quantization (Dettmers et al.
+2023: 4 bits and 0.127 bits of constants). What learns (weights, new rows, adapters) is held in float32 with a float32
+gradient and both moments of AdamW: 4 + 4 + 8; 8-bit AdamW takes 2 and constants for the moments (Dettmers et al. 2022),
+but 8 for an embedding. In a forward pass autocast keeps a bfloat16 copy of what learns. On a CPU all is float32. Tables
+keep the idle rows that new rows stand in for. The chunked loss needs no whole logits. Activations:
+korean_llm.modeling.activations. On several GPUs (FSDP2) weights, gradients and moments are shared out, and gathered a
+layer at a time; tables, rows and last norm are gathered throughout.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from korean_llm.modeling.activations import Body, Pass, kept_bytes, loss_bytes, working_bytes
+from korean_llm.modeling.activations import Pass, kept_bytes, loss_bytes, working_bytes
 from korean_llm.modeling.shape import Shape
 from korean_llm.recipe import InstructionSettings, PretrainingSettings, layer_numbers
 
@@ -34,7 +34,8 @@ class Memory:
     Attributes:
         weights: the model and its adapters; rows: new rows in float32.
         gradients: where every step is a single pass, only what they need beyond the activations they replace.
-        activations: what is kept for the backward pass, and what that takes beyond the loss, which is over by then.
+        activations: what is kept for the backward pass, and the larger of two: autocast's copies while the loss is
+            computed, or what the backward pass takes beyond the loss, which is over by then.
         logits: a chunk of logits and the gradients that the loss computes.
         gathered: weights of other processes at hand.
     """
@@ -77,8 +78,14 @@ def pretraining_memory(
     device: Device = "cuda",
 ) -> Memory:
     """The need of the phase that needs most, of one process of `gpus`."""
-    phases = [_phase(shape, new_tokens, settings, set(phase.train), gpu_gib, gpus, device) for phase in settings.phases]
-    return max(phases, key=lambda memory: memory.total)
+    extended = _extended(shape, new_tokens)
+    learned, found = set[str](), list[Memory]()
+    for phase in settings.phases:
+        learned |= set(phase.train)  # stays in float32 in later phases
+        learning = _learning(extended, new_tokens, set(phase.train), settings.lora.rank)
+        before = _learning(extended, new_tokens, learned, settings.lora.rank)
+        found.append(_phase(extended, new_tokens, settings, learning, before, gpu_gib, gpus, device))
+    return max(found, key=lambda memory: memory.total)
 
 
 def instruction_memory(shape: Shape, new_tokens: int, settings: InstructionSettings, gpu_gib: float) -> Memory:
@@ -86,24 +93,35 @@ def instruction_memory(shape: Shape, new_tokens: int, settings: InstructionSetti
     extended = _extended(shape, new_tokens)
     quantized, adapter = settings.method == "qlora", shape.lora(settings.lora.rank)
     rows = batch_at_once(settings.batch_examples, min(settings.max_tokens, 1_024), micro_tokens(gpu_gib))
-    done = Pass(rows * settings.max_tokens, settings.max_tokens, "lora", shape.layers, settings.lora.rank, _BF16, True)
-    # PEFT prepares a 4-bit model by holding what is not in 4 bits in float32.
-    tables = extended.tables * (_FLOAT32 if quantized else _BF16)
+    stream = _FLOAT32 if quantized else _BF16  # PEFT holds what a 4-bit model does not have in 4 bits in float32
+    done = Pass(
+        tokens=rows * settings.max_tokens,
+        block_tokens=settings.max_tokens,
+        body="lora",
+        depth=shape.layers,
+        rank=settings.lora.rank,
+        width=_BF16,
+        stream=stream,
+        checkpointed=True,
+    )
+    tables = extended.tables * stream
     held = _Held(
         weights=_linear(extended, quantized) + tables + adapter * _FLOAT32,
         gradients=adapter * _FLOAT32,
         optimizer=adapter * 2 * _FLOAT32,
+        cast=adapter * _BF16,
     )
     return _memory(held, extended, done, 0, table_learns=False, single=rows == settings.batch_examples)
 
 
 @dataclass(frozen=True)
 class _Held:
-    """Bytes that last through a step."""
+    """Bytes that last through a step; `cast` through a forward pass."""
 
     weights: float
     gradients: float
     optimizer: float
+    cast: float
     rows: float = 0
     gathered: float = 0
     framework: float = _FRAMEWORK_GIB * GIB
@@ -121,8 +139,13 @@ class _Learning:
     depth: int
 
     @property
-    def tables(self) -> int:
-        return self.embedding + self.head
+    def own(self) -> int:
+        """Parameters of the model itself."""
+        return self.body + self.embedding + self.head
+
+    @property
+    def all(self) -> int:
+        return self.own + self.rows + self.adapter
 
 
 def _learning(shape: Shape, new_tokens: int, groups: set[str], rank: int) -> _Learning:
@@ -156,44 +179,51 @@ def _phase(
     shape: Shape,
     new_tokens: int,
     settings: PretrainingSettings,
-    groups: set[str],
+    learning: _Learning,
+    learned: _Learning,
     gpu_gib: float,
     gpus: int,
     device: Device,
 ) -> Memory:
-    extended, rank = _extended(shape, new_tokens), settings.lora.rank
+    """One phase; shape: with new tokens; learned: what it trains and phases before it have trained."""
     width = _BF16 if device == "cuda" else _FLOAT32
-    learning = _learning(extended, new_tokens, groups, rank)
-    adapter = shape.lora(rank) if "lora" in settings.groups else 0
-    own, small = learning.body + learning.tables, learning.rows + learning.adapter
-    ever = _learning(extended, new_tokens, settings.groups, rank)
-    weights = _linear(extended, settings.quantized_base, width) + extended.tables * width
-    weights += (ever.body + ever.tables) * (_FLOAT32 - width) + (own * _BF16 if device == "cuda" else 0)
+    adapter = shape.lora(settings.lora.rank) if "lora" in settings.groups else 0
+    weights = _linear(shape, settings.quantized_base, width) + shape.tables * width
+    weights += learned.own * (_FLOAT32 - width) + adapter * _FLOAT32
     rows = new_tokens * shape.hidden * (1 if shape.tied else 2) * _FLOAT32
+    cast = (learning.body + learning.adapter) * width if device == "cuda" else 0
     held = _Held(
-        weights=(weights + adapter * _FLOAT32) / gpus,
+        weights=weights / gpus,
         rows=rows / gpus,
-        gradients=(own + small) * _FLOAT32 / gpus,
+        gradients=learning.all * _FLOAT32 / gpus,
         optimizer=_moments(learning, settings) / gpus,
-        gathered=_gathered(extended, learning, rows, width) if gpus > 1 else 0,
+        cast=cast,
+        gathered=_gathered(shape, learning, learned, rows, width) if gpus > 1 else 0,
         framework=_FRAMEWORK_GIB * GIB if device == "cuda" else 0,
     )
     batch, limit = settings.batch_blocks // gpus, micro_tokens(gpu_gib) if device == "cuda" else _CPU_TOKENS
     blocks = batch_at_once(max(1, batch), settings.block_tokens, limit)
-    body: Body = "full" if learning.body else "lora" if learning.adapter else "frozen"
-    tokens = blocks * settings.block_tokens
-    done = Pass(tokens, settings.block_tokens, body, learning.depth, rank, width, device == "cuda")
+    done = Pass(
+        tokens=blocks * settings.block_tokens,
+        block_tokens=settings.block_tokens,
+        body="full" if learning.body else "lora" if learning.adapter else "frozen",
+        depth=learning.depth,
+        rank=settings.lora.rank,
+        width=width,
+        stream=_FLOAT32 if learned.embedding else width,
+        checkpointed=device == "cuda",
+    )
     table_learns = bool(learning.head or (learning.embedding and shape.tied))
-    return _memory(held, extended, done, new_tokens, table_learns, single=blocks >= batch)
+    return _memory(held, shape, done, new_tokens, table_learns, single=blocks >= batch)
 
 
 def _memory(held: _Held, shape: Shape, done: Pass, new_rows: int, table_learns: bool, single: bool) -> Memory:
     """The parts at the peak, from bytes."""
     logits = loss_bytes(shape, done, new_rows, table_learns)
-    activations = kept_bytes(shape, done) + max(0, working_bytes(shape, done) - logits)
+    activations = kept_bytes(shape, done) + max(held.cast, working_bytes(shape, done) - logits)
     gradients = max(0.0, held.gradients - activations - logits) if single else held.gradients
     parts = {**vars(held), "gradients": gradients, "activations": activations, "logits": logits}
-    return Memory(**{name: part / GIB for name, part in parts.items()})
+    return Memory(**{name: part / GIB for name, part in parts.items() if name != "cast"})
 
 
 def _extended(shape: Shape, new_tokens: int) -> Shape:
@@ -206,15 +236,16 @@ def _linear(shape: Shape, quantized: bool, width: float = _BF16) -> float:
 
 def _moments(learning: _Learning, settings: PretrainingSettings) -> float:
     """Both moments of AdamW."""
-    own, small = learning.body + learning.tables, learning.rows + learning.adapter
     if settings.optimizer == "adamw_torch_fused":
-        return (own + small) * 2 * _FLOAT32
-    return (own - learning.embedding + small) * _MOMENTS_8BIT + learning.embedding * 2 * _FLOAT32
+        return learning.all * 2 * _FLOAT32
+    return (learning.all - learning.embedding) * _MOMENTS_8BIT + learning.embedding * 2 * _FLOAT32
 
 
-def _gathered(shape: Shape, learning: _Learning, rows: float, width: int) -> float:
+def _gathered(shape: Shape, learning: _Learning, learned: _Learning, rows: float, width: int) -> float:
     """Two layers, one of them on its way; tables and rows; the gradients of a layer and of tables before they part."""
-    layer = shape.linear / shape.layers * width
-    learnt = (shape.linear / shape.layers if learning.body else 0) + learning.tables + learning.rows
-    gradients = learnt * _FLOAT32
-    return 2 * layer + shape.tables * width + rows + gradients
+    layer = shape.linear / shape.layers
+    layers = 2 * layer * (_FLOAT32 if learned.body else width)
+    tables = learned.embedding + learned.head
+    weights = shape.tables * width + tables * (_FLOAT32 - width) + rows
+    gradients = (layer if learning.body else 0) + learning.embedding + learning.head + learning.rows
+    return layers + weights + gradients * _FLOAT32

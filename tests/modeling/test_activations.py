@@ -28,15 +28,18 @@ def shape(layers: int) -> Shape:
 
 
 def done(body: Body = "full", width: int = 4, *, layers: int = 2, checkpointed: bool = False) -> Pass:
-    return Pass(TOKENS, BLOCK, body, layers, RANK, width, checkpointed)
+    return Pass(TOKENS, BLOCK, body, layers, RANK, width, width, checkpointed)
 
 
 def model(body: Body, width: int, layers: int) -> Any:
     made: LlamaForCausalLM = build(shape(layers), VOCABULARY)
     made = made.to(torch.bfloat16 if width == 2 else torch.float32).train()
-    if body == "full":
-        return made
     made.requires_grad_(False)
+    if body == "full":
+        for name, parameter in made.named_parameters():
+            if "layers" in name:  # what learns is in float32
+                parameter.requires_grad_(True).data = parameter.data.float()
+        return made
     if body == "lora":
         return get_peft_model(made, LoraConfig(r=RANK, target_modules="all-linear", task_type="CAUSAL_LM"))
     made.model.embed_tokens.requires_grad_(True)
@@ -82,7 +85,7 @@ def test_kept_and_working_bytes() -> None:
 def test_the_loss_holds_a_chunk_not_all_logits() -> None:
     vocabulary, tokens = 150_000, 16_384
     big = Shape(**{**vars(SHAPE), "vocabulary": vocabulary})
-    passed = Pass(tokens, 4_096, "frozen", 2, RANK, 2, True)
+    passed = Pass(tokens, 4_096, "frozen", 2, RANK, 2, 2, True)
     hidden = 2 * tokens * SHAPE.hidden * 2
     chunk = chunk_size(tokens, vocabulary) * vocabulary * (2 + 4)
     assert loss_bytes(big, passed, 0, table_learns=False) == chunk + hidden
