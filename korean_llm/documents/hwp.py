@@ -97,7 +97,9 @@ class _Streams:
                 data = unpack.unconsumed_tail if self._packed else b""
                 self._unpacked_bytes += len(block)
                 if self._unpacked_bytes > MAX_UNPACKED_BYTES:
-                    raise KoreanLLMError(f"{self._path} unpacks to over {MAX_UNPACKED_BYTES:,} bytes, too many to read.")
+                    raise KoreanLLMError(
+                        f"{self._path} unpacks to over {MAX_UNPACKED_BYTES:,} bytes, too many to read."
+                    )
                 yield block
         if self._packed and not unpack.eof and (rest := unpack.flush()):
             yield rest

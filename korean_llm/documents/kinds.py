@@ -36,7 +36,9 @@ MAX_FILE_BYTES = 512 * 1024 * 1024
 _READ = "txt, md, html, pdf, docx, hwp, hwpx, csv and jsonl files are read"
 _PLAIN = ("txt", "md", "csv", "jsonl")
 _SAMPLE_BYTES = 65_536
-_HTML = re.compile(rb"\s*(?:<\?xml[^>]{0,200}>\s*)?(?:<!--.{0,2000}?-->\s*)*<(?:!doctype\s+html|html|head|body)\b", re.I | re.S)
+_HTML = re.compile(
+    rb"\s*(?:<\?xml[^>]{0,200}>\s*)?(?:<!--.{0,2000}?-->\s*)*<(?:!doctype\s+html|html|head|body)\b", re.I | re.S
+)
 _OTHERS = (
     (b"\x89PNG", "a PNG picture"),
     (b"\xff\xd8\xff", "a JPEG picture"),
@@ -105,7 +107,9 @@ def kind_of(file: BinaryIO, path: Path) -> Kind:
         return _ole_kind(file, path)
     if not marked_encoding(sample):
         what = next((what for magic, what in _OTHERS if sample.startswith(magic)), None)
-        if what in ("an XML file", "a BMP picture", "a Windows program") and (_HTML.match(sample) or not is_binary(sample)):
+        if what in ("an XML file", "a BMP picture", "a Windows program") and (
+            _HTML.match(sample) or not is_binary(sample)
+        ):
             what = None
         if what or is_binary(sample):
             raise KoreanLLMError(f"{path} is {what or 'no text, and no document known here'}; {_READ}.")
@@ -143,7 +147,11 @@ def _ole_kind(file: BinaryIO, path: Path) -> Kind:
             return "hwp"
         if container.exists("EncryptedPackage"):
             raise KoreanLLMError(f"{path} is protected by a password; save it without one and try again.")
-        what = "an old Word document (.doc); save it as .docx" if container.exists("WordDocument") else "an old Office file"
+        what = (
+            "an old Word document (.doc); save it as .docx"
+            if container.exists("WordDocument")
+            else "an old Office file"
+        )
     except (OSError, ValueError, IndexError, TypeError, AttributeError) as error:
         raise KoreanLLMError(f"{path} is a damaged OLE file ({error}); fetch or save it again.") from None
     finally:

@@ -50,7 +50,9 @@ def _json_row(line: str, number: int, place: str) -> Row:
         found = ", ".join(sorted(map(str, values))[:8]) or "an empty object"
         raise KoreanLLMError(f"{place}: expected text in the field 'text', found {found}.")
     id, title = values.get("id"), values.get("title")
-    return Row(str(id) if id not in (None, "") else str(number), title if isinstance(title, str) else "", values["text"])
+    return Row(
+        str(id) if id not in (None, "") else str(number), title if isinstance(title, str) else "", values["text"]
+    )
 
 
 def csv_rows(text: str, path: Path) -> Iterator[Row] | Iterator[Piece]:

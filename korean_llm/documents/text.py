@@ -19,7 +19,9 @@ _MARKS = (
 _SAMPLE_BYTES = 65_536
 _LINE_ENDS = re.compile("\r\n?")
 _CONTROLS = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]")
-_KOREAN = re.compile("[\uac00-\ud7a3\u3131-\u318e\u4e00-\u9fff\u3000-\u303f\u2010-\u2026\uff01-\uff5e\u00b7\u2460-\u24ff]")
+_KOREAN = re.compile(
+    "[\uac00-\ud7a3\u3131-\u318e\u4e00-\u9fff\u3000-\u303f\u2010-\u2026\uff01-\uff5e\u00b7\u2460-\u24ff]"
+)
 _CONTROL_BYTES = bytes(set(range(32)) - set(b"\t\n\r\x0c\x1b") - {0})
 _MAX_DAMAGE = 0.01
 

@@ -102,9 +102,9 @@ def test_pdf(tmp_path: Path) -> None:
         ("paragraph", f"{PROSE}\n월요일에는 쉽니다."),
         ("paragraph", "둘째 쪽의 글이다."),
     ]
-    assert [(page.number, document.text[page.start : page.end][-9:]) for page in document.pages] == [
-        (1, "일에는 쉽니다."),
-        (3, "둘째 쪽의 글이다."[-9:]),
+    assert [(page.number, document.text[page.start : page.end]) for page in document.pages] == [
+        (1, f"운영 안내\n\n{PROSE}\n월요일에는 쉽니다."),
+        (3, "둘째 쪽의 글이다."),
     ]
     assert document.notes == ("1 of 3 pages hold no text, perhaps pictures: 2.",)
 

@@ -88,6 +88,7 @@ def table(rows: list[list[str]], level: int = 1) -> bytes:
 
 def hwp(*sections: bytes, flags: int = 1, styles: tuple[str, ...] = ("바탕글", "개요 1", "개요 2")) -> bytes:
     """A HWP 5 document of packed sections."""
+
     def packed(data: bytes) -> bytes:
         packer = zlib.compressobj(9, zlib.DEFLATED, -15)
         return packer.compress(data) + packer.flush() if flags & 1 else data
