@@ -47,6 +47,8 @@ def split(document: Document, passage_chars: int) -> list[Passage]:
     stand in the title of their section; a heading under which nothing stands is a passage itself.
     """
     text = document.text
+    if not text.strip():
+        return []
     blocks = list(document.blocks) or [Block(*trimmed(text, 0, len(text)), "paragraph")]
     found: list[Passage] = []
     for title, headings, inside in _sections(text, blocks):

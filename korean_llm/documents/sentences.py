@@ -11,6 +11,8 @@ MAX_STRETCH_CHARS = 4_000
 """Kiwi looks at that many characters at a time; longer text is parted at an end of line, of sentence, or of word."""
 
 # Runs that kiwi.guarded would shorten, and with them move every place behind: they end a sentence here.
+_SPACE, _STOP = re.compile(r"\s"), re.compile(r"[.?!。]+")
+_MAX_UNSPACED_CHARS = 300
 _RUN = re.compile(r"(.)\1{19,}|[0-9]{33,}", re.DOTALL)
 
 
@@ -18,10 +20,17 @@ def sentence_spans(text: str, start: int, end: int) -> list[tuple[int, int]]:
     """(start, end) of the sentences of text[start:end], without white space around; nothing visible is left out."""
     begins = [start]
     for at, stop in _stretches(text, start, end):
-        begins += [at + first for first, _ in kiwi.sentences(text[at:stop])]
+        begins += [at + first for first in _begins(text[at:stop])]
     begins = sorted({begin for begin in begins if begin < end})
     spans = (trimmed(text, begin, stop) for begin, stop in pairwise([*begins, end]))
     return [(begin, stop) for begin, stop in spans if begin < stop]
+
+
+def _begins(stretch: str) -> list[int]:
+    """Where sentences begin. Kiwi takes minutes for letters without end or space: there, full stops must do."""
+    if len(stretch) > _MAX_UNSPACED_CHARS and not _SPACE.search(stretch):
+        return [0, *(stop.end() for stop in _STOP.finditer(stretch))]
+    return [start for start, _ in kiwi.sentences(stretch)]
 
 
 def _stretches(text: str, start: int, end: int) -> list[tuple[int, int]]:

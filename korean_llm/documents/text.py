@@ -22,6 +22,8 @@ _CONTROLS = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]")
 _KOREAN = re.compile(
     "[\uac00-\ud7a3\u3131-\u318e\u4e00-\u9fff\u3000-\u303f\u2010-\u2026\uff01-\uff5e\u00b7\u2460-\u24ff]"
 )
+# Letters that stand alone in no usual text: not ㄱ … ㅎ of lists, ㅋㅋ, ㅠㅠ, ㅡㅡ, but ㄳ, ㅔ, ㅝ, old ones …
+_ODD_LETTER = re.compile("[\u3133\u3135\u3136\u313a-\u3140\u3144\u314f-\u315b\u315d-\u315f\u3161-\u3162\u3164-\u318e]")
 _CONTROL_BYTES = bytes(set(range(32)) - set(b"\t\n\r\x0c\x1b") - {0})
 _MAX_DAMAGE = 0.01
 
@@ -109,21 +111,24 @@ def _valid(data: bytes, encodings: tuple[str | None, ...]) -> str | None:
 
 
 def _unmarked_utf16(data: bytes) -> str | None:
-    """UTF-16 without a mark: its line feeds, spaces and ASCII letters have a zero on one side only."""
+    """UTF-16 without a mark: in the right one of its two byte orders nearly all is ASCII or Korean."""
     sample = data[: _SAMPLE_BYTES // 2 * 2]
-    if len(data) % 2 or len(sample) < 2 or not sample.count(0):
+    if len(data) % 2 or not sample.count(0):
         return None
-    even, odd = sample[::2].count(0), sample[1::2].count(0)
-    name = "utf-16-le" if odd > even else "utf-16-be"
-    if min(even, odd) * 20 > max(even, odd):
-        return None
-    text = sample.decode(name, errors="replace")
-    usual = sum(1 for character in text if character.isascii() and ord(character) > 8) + len(_KOREAN.findall(text))
-    return name if usual >= 0.9 * len(text) else None
+    for name in ("utf-16-le", "utf-16-be"):
+        text = sample.decode(name, errors="replace")
+        usual = sum(1 for character in text if character.isascii() and ord(character) > 8) + len(_KOREAN.findall(text))
+        if usual >= 0.9 * len(text):
+            return name
+    return None
 
 
 def _looks_korean(text: str) -> bool:
-    """Whether most of what is not ASCII is what Korean files hold: syllables, letters, hanja, their punctuation."""
+    """Whether most of what is not ASCII is what Korean files hold: syllables, letters, hanja, their punctuation.
+
+    Japanese in EUC-JP is valid CP949, its kanji become syllables and its hiragana letters (jamo) of all kinds.
+    """
     sample = text[:_SAMPLE_BYTES]
     foreign = sum(1 for character in sample if not character.isascii())
-    return len(_KOREAN.findall(sample)) >= 0.8 * foreign
+    odd_letters = len(_ODD_LETTER.findall(sample))
+    return len(_KOREAN.findall(sample)) >= 0.8 * foreign and odd_letters <= 0.1 * foreign

@@ -141,7 +141,7 @@ def test_every_changed_byte_of_a_document_ends_well(tmp_path: Path) -> None:
         "a.pdf": make.pdf([[(PROSE, 11)]]),
     }
     for name, data in whole.items():
-        for place in range(0, len(data), max(1, len(data) // 150)):
+        for place in range(0, len(data), max(1, len(data) // 40)):
             hurt = bytearray(data)
             hurt[place] ^= 0x55
             (tmp_path / name).write_bytes(hurt)

@@ -90,9 +90,7 @@ def test_sentences_agree_with_kiwi_and_lose_nothing_around_long_runs() -> None:
     assert [start for start, _ in sentence_spans(text, 0, len(text))] == [start for start, _ in kiwi.sentences(text)]
     hard = f"{text} {'-' * 60} {text} {'7' * 50} {text}{'ㅋ' * 30}"
     spans = sentence_spans(hard, 0, len(hard))
-    assert "".join(hard[start:end] for start, end in spans).replace(" ", "") == hard.replace(" ", "").replace(
-        "\n", "\n"
-    )
+    assert "".join("".join(hard[start:end] for start, end in spans).split()) == "".join(hard.split())
     assert len(spans) >= 3 * len(sentence_spans(text, 0, len(text)))
 
 

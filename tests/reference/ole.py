@@ -90,7 +90,7 @@ def hwp(*sections: bytes, flags: int = 1, styles: tuple[str, ...] = ("바탕글"
     """A HWP 5 document of packed sections."""
 
     def packed(data: bytes) -> bytes:
-        packer = zlib.compressobj(9, zlib.DEFLATED, -15)
+        packer = zlib.compressobj(1, zlib.DEFLATED, -15)
         return packer.compress(data) + packer.flush() if flags & 1 else data
 
     header = struct.pack("<32sII216x", b"HWP Document File", 0x05000300, flags)
