@@ -53,7 +53,7 @@ class Flow:
         """The paragraph ends; level is that of a heading, 0 for none."""
         frame = self._close("paragraph")
         text = "".join(frame.parts).strip()
-        is_heading = 0 < level and 0 < len(text) <= MAX_HEADING_CHARS and not frame.after
+        is_heading = level > 0 and 0 < len(text) <= MAX_HEADING_CHARS and not frame.after
         self._deliver([Piece(text, "heading", level) if is_heading else Piece(text), *frame.after])
 
     def start_row(self) -> None:

@@ -78,12 +78,13 @@ def _line_blocks(tokens: list[Token]) -> Iterator[tuple[int, int, str, int]]:
     for token in tokens:
         if token.map is None:
             continue
+        first, last = token.map
         if token.type == "heading_open":
-            yield (*token.map, "heading", int(token.tag[1]))
+            yield first, last, "heading", int(token.tag[1])
         elif token.type == "tr_open":
-            yield (*token.map, "row", 0)
+            yield first, last, "row", 0
         elif token.type in ("paragraph_open", "fence", "code_block", "html_block"):
-            yield (*token.map, "paragraph", 0)
+            yield first, last, "paragraph", 0
 
 
 def _title(text: str, blocks: list[Block]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 from pathlib import Path
 
@@ -77,7 +78,7 @@ def test_parents_are_larger_but_bounded_and_follow_each_other() -> None:
     made = document(f"제1장 총칙\n{PROSE} " * 30)
     sections = list(dict.fromkeys(passage.section for passage in split(made, 100)))
     assert max(section.end - section.start for section in sections) <= 400
-    assert all(first.end <= second.start for first, second in zip(sections, sections[1:], strict=False))
+    assert all(first.end <= second.start for first, second in itertools.pairwise(sections))
 
 
 @pytest.mark.parametrize("text", ["", "   \n\n  ", "\n"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import unicodedata
 from pathlib import Path
@@ -24,7 +25,7 @@ def one(folder: Path, name: str, data: bytes) -> Document:
     (document,) = read_files([path])
     visible = [place for place, character in enumerate(document.text) if not character.isspace()]
     spans = [(block.start, block.end) for block in document.blocks]
-    assert all(first[1] <= second[0] for first, second in zip(spans, spans[1:], strict=False))
+    assert all(first[1] <= second[0] for first, second in itertools.pairwise(spans))
     assert sorted(set(visible) - {place for start, end in spans for place in range(start, end)}) == []
     assert document.text == unicodedata.normalize("NFC", document.text)
     return document
