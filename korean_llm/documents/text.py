@@ -22,8 +22,10 @@ _CONTROLS = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]")
 _KOREAN = re.compile(
     "[\uac00-\ud7a3\u3131-\u318e\u4e00-\u9fff\u3000-\u303f\u2010-\u2026\uff01-\uff5e\u00b7\u2460-\u24ff]"
 )
-# Letters that stand alone in no usual text: not ㄱ … ㅎ of lists, ㅋㅋ, ㅠㅠ, ㅡㅡ, but ㄳ, ㅔ, ㅝ, old ones …
-_ODD_LETTER = re.compile("[\u3133\u3135\u3136\u313a-\u3140\u3144\u314f-\u315b\u315d-\u315f\u3161-\u3162\u3164-\u318e]")
+# Letters that stand alone in no usual text: not ㄱ … ㅎ of lists, ㅋㅋ, ㅠㅠ, ㅡㅡ, but ㄳ, ㅔ, ㅝ, old ones; nor kana.
+_ODD_LETTER = re.compile(
+    "[\u3133\u3135\u3136\u313a-\u3140\u3144\u314f-\u315b\u315d-\u315f\u3161-\u3162\u3164-\u318e\u3041-\u30ff]"
+)
 _CONTROL_BYTES = bytes(set(range(32)) - set(b"\t\n\r\x0c\x1b") - {0})
 _MAX_DAMAGE = 0.01
 

@@ -161,14 +161,18 @@ def test_a_folder_is_walked_once_and_what_is_left_out_is_counted(tmp_path: Path)
     assert [path.name for path in find_files(tmp_path, ["*.pdf"]).files] == ["가.PDF"]
 
 
-_MEASURE = """
-import resource, sys
+_MEASURE = r"""
+import re, sys
 from pathlib import Path
 from korean_llm.documents import read_files
-before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+def peak():  # ru_maxrss would begin with the peak of the parent
+    return int(re.search(r"VmHWM:\s+(\d+)", Path("/proc/self/status").read_text())[1])
+
+
+before = peak()
 problems = []
 chars = sum(len(document.text) for document in read_files([Path(sys.argv[1])], on_error=problems))
-print(chars, (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024, *[p.message for p in problems])
+print(chars, (peak() - before) // 1024, *[p.message for p in problems])
 """
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import gzip
 import json
 import unicodedata
 from pathlib import Path
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from korean_llm.documents import Document, Problem, read_files
+from korean_llm.documents.text import decode
 from korean_llm.errors import KoreanLLMError
 from tests.documents import make
 from tests.reference import ole
@@ -181,3 +183,18 @@ def test_problems_are_collected_and_reading_goes_on(tmp_path: Path) -> None:
     assert [problem.path for problem in problems] == [paths[0], paths[2]]
     with pytest.raises(KoreanLLMError, match=r"none\.txt cannot be opened"):
         list(read_files(paths))
+
+
+STATUTES = Path(__file__).resolve().parents[3] / "shared" / "data" / "corpus" / "legal_statutes.jsonl.gz"
+
+
+@pytest.mark.real_data
+@pytest.mark.skipif(not STATUTES.is_file(), reason="the real Korean data is not beside the checkout")
+def test_real_korean_text_in_every_encoding(tmp_path: Path) -> None:
+    with gzip.open(STATUTES, "rt", encoding="utf-8") as file:
+        texts = [json.loads(line)["text"][:3_000] for line in file][:50]
+    assert len(texts) > 20
+    for text in texts:
+        for encoding in ("utf-8", "utf-8-sig", "cp949", "utf-16", "utf-16-le", "utf-16-be"):
+            told = text.encode(encoding, "ignore").decode(encoding)
+            assert decode(told.encode(encoding), "a").text == told
