@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from korean_llm.modeling.memory import instruction_memory, pretraining_memory
 from korean_llm.modeling.shape import Shape, shape_of
 from korean_llm.pipeline import Run, open_run
 from korean_llm.recipe import Recipe
+from korean_llm.training.examples import TUNING_KINDS, read_examples, read_judged, read_pairs, read_prompts
 
 _GGUF_BITS = {"gguf-q8_0": 8.5, "gguf-q4_k_m": 4.9}
 _GB = 1e9
@@ -39,12 +41,13 @@ def check_recipe(path: Path, gpu_gib: float = 80.0) -> dict[str, Any]:
 
 
 def check_corpora(recipe: Recipe) -> None:
-    """Every corpus that the recipe names exists and is of the kind its section needs."""
+    """Every corpus that the recipe names exists and is of the kind its section needs; rows to tune by are whole.
+
+    Rows of a corpus from the Hub or a wheel are not fetched for it: its stage checks them before it loads a model.
+    """
     wanted: list[tuple[str, list[str], Kind]] = []
     if recipe.corpus:
         wanted.append(("corpus.sources", list(recipe.corpus.sources), "documents"))
-    if recipe.instruction:
-        wanted.append(("instruction.data", recipe.instruction.data, "instructions"))
     if recipe.retrieval:
         wanted.append(("retrieval.documents", recipe.retrieval.documents, "documents"))
         wanted.append(("retrieval.questions", recipe.retrieval.questions, "questions"))
@@ -57,9 +60,40 @@ def check_corpora(recipe: Recipe) -> None:
                     problems.append(f"{section}: {name!r} holds {found}, expected {kind}")
             except KoreanLLMError as error:
                 problems.append(f"{section}: {error}")
+    problems += _row_problems(recipe)
     if problems:
         count = f"{len(problems)} error{'s' if len(problems) > 1 else ''}"
         raise KoreanLLMError(f"recipe {recipe.name}: {count}\n" + "\n".join(f"  {line}" for line in problems))
+
+
+def _row_problems(recipe: Recipe) -> list[str]:
+    """What is wrong with the rows that tuning reads, one line a corpus, as far as they lie on this machine."""
+    problems = []
+    for section, read in _readers(recipe).items():
+        for name in getattr(recipe, section).data:
+            try:
+                card = load_card(name)
+                kinds = TUNING_KINDS[section]
+                if card.model.kind not in kinds:
+                    problems.append(f"{section}.data: {name!r} holds {card.model.kind}, expected {' or '.join(kinds)}")
+                elif card.model.files:
+                    read([name], None, section)
+            except KoreanLLMError as error:
+                problems.append(f"{section}.data: {error}")
+    return problems
+
+
+def _readers(recipe: Recipe) -> dict[str, Callable[[list[str], int | None, str], Any]]:
+    """Section → how its rows are read, for the sections that a recipe has."""
+    judged = recipe.preference is not None and recipe.preference.method == "kto"
+    readers: dict[str, Callable[[list[str], int | None, str], Any]] = {
+        "instruction": read_examples,
+        "reward": read_pairs,
+        "rejection_sampling": read_prompts,
+        "preference": read_judged if judged else read_pairs,
+        "online": read_prompts,
+    }
+    return {section: read for section, read in readers.items() if getattr(recipe, section) is not None}
 
 
 def _pretraining(recipe: Recipe) -> dict[str, Any] | None:

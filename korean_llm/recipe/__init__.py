@@ -3,9 +3,12 @@
 from korean_llm.recipe.corpus import CleanSettings, CorpusSettings
 from korean_llm.recipe.fields import Origins, WheelFile, parse_count
 from korean_llm.recipe.instruction import InstructionSettings
+from korean_llm.recipe.preference import PreferenceSettings, RewardSettings
 from korean_llm.recipe.pretraining import LoraSettings, Phase, PretrainingSettings, TrainableGroup
 from korean_llm.recipe.retrieval import RetrievalSettings
+from korean_llm.recipe.sampling import OnlineSettings, RejectionSamplingSettings, Sampling
 from korean_llm.recipe.serving import EvaluationSettings, ExportSettings
+from korean_llm.recipe.tuning import Tuning
 from korean_llm.recipe.vocabulary import Start, VocabularySettings
 from korean_llm.recipe.whole import SECTIONS, Recipe, load_recipe
 
@@ -17,13 +20,19 @@ __all__ = [
     "ExportSettings",
     "InstructionSettings",
     "LoraSettings",
+    "OnlineSettings",
     "Origins",
     "Phase",
+    "PreferenceSettings",
     "PretrainingSettings",
     "Recipe",
+    "RejectionSamplingSettings",
     "RetrievalSettings",
+    "RewardSettings",
+    "Sampling",
     "Start",
     "TrainableGroup",
+    "Tuning",
     "VocabularySettings",
     "WheelFile",
     "load_recipe",
