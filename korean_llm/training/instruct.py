@@ -51,9 +51,9 @@ def run(
         peft_config=adapter_config(settings),
         callbacks=tuning.callbacks(out, "instruction"),
     )
-    before = trainer.evaluate()["eval_loss"]
+    before = tuning.evaluate(trainer)["eval_loss"]
     steps = tuning.train(trainer, out)
-    after = trainer.evaluate()["eval_loss"]
+    after = tuning.evaluate(trainer)["eval_loss"]
     console.log_metrics(out, phase="after", holdout_loss_before=before, holdout_loss_after=after)
     tuned: Any = trainer.model
     if settings.writes == "adapter":

@@ -34,9 +34,9 @@ def run(
     chat = tuning.open_tokenizer(inputs)
     examples = split(rows, chat, settings.max_tokens, "preference")
     trainer = preference_trainer(settings, examples, chat, inputs, out, machine, seed)
-    before = figures(trainer.evaluate())
+    before = figures(tuning.evaluate(trainer))
     steps = tuning.train(trainer, out)
-    after = figures(trainer.evaluate())
+    after = figures(tuning.evaluate(trainer))
     console.log_metrics(out, phase="after", before=before, after=after)
     model: Any = trainer.model
     tuning.save_adapter(model, chat, inputs["model"], out)

@@ -39,9 +39,9 @@ def run(settings: RewardSettings, inputs: dict[str, Path], out: Path, machine: M
         peft_config=tuning.lora_config(settings.lora, "SEQ_CLS", modules_to_save=[HEAD]),
         callbacks=tuning.callbacks(out, "reward"),
     )
-    before = trainer.evaluate()
+    before = tuning.evaluate(trainer)
     steps = tuning.train(trainer, out)
-    after = trainer.evaluate()
+    after = tuning.evaluate(trainer)
     metrics = {
         f"holdout_{name}_{when}": round(measured[f"eval_{name}"], 4)
         for when, measured in (("before", before), ("after", after))

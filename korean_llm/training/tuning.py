@@ -119,9 +119,14 @@ def callbacks(out: Path, label: str) -> list[TrainerCallback]:
     return [WholeCheckpoints(), Live(out, label, 0)]
 
 
+def evaluate(trainer: Trainer) -> dict[str, float]:
+    """The trainer's figures on the held-out rows."""
+    trainer.remove_callback(PrinterCallback)  # it would print to stdout
+    return trainer.evaluate()
+
+
 def train(trainer: Trainer, out: Path) -> int:
     """Train from the newest whole checkpoint, if any, to the end; the number of steps."""
-    trainer.remove_callback(PrinterCallback)
     resume = last_checkpoint(out / CHECKPOINTS)
     trainer.train(resume_from_checkpoint=str(resume) if resume else None)
     return int(trainer.state.global_step)
