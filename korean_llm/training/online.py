@@ -81,7 +81,7 @@ def mean_score(
     scores: list[float] = []
     for prompt in console.progress(prompts, "online: held-out answers", len(prompts)):
         said = draw(model, chat, prompt, settings, seed)
-        scores += judge.score([answered(prompt.messages, answer or " ") for answer in said])
+        scores += judge.score([answered(prompt.messages, answer.text or " ") for answer in said])
     model.train()
     return round(sum(scores) / len(scores), 4)
 
@@ -104,4 +104,5 @@ def _arguments(settings: OnlineSettings, out: Path, machine: Machine, seed: int)
         max_completion_length=settings.max_answer_tokens,
         temperature=settings.temperature,
         beta=settings.beta,
+        mask_truncated_completions=True,  # a cut answer, judged as if it had ended, would teach never to end
     )

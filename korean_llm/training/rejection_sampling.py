@@ -34,7 +34,7 @@ def run(
     """Write out/corpus: a card and one row a prompt, which `load_card` and an `instruction` section read.
 
     inputs: "model" and, where it was tuned with one, "adapter" draw the answers; "reward" scores them.
-    Raises KoreanLLMError where a row does not fit, or where the model says nothing to any prompt.
+    An answer that was cut, or is empty, is not kept. Raises KoreanLLMError where a row does not fit, or no answer ends.
     """
     section = "rejection_sampling"
     prompts = read_prompts(settings.data, settings.max_prompts, section)
@@ -50,7 +50,10 @@ def run(
     rows = [(prompt, known[prompt.place]) for prompt in fitting]
     kept = [(prompt, row) for prompt, row in rows if row["answers"]]
     if not kept:
-        raise KoreanLLMError(f"the model said nothing to any of {len(rows)} prompts; tune it on instructions first.")
+        raise KoreanLLMError(
+            f"the model ended no answer to any of {len(rows)} prompts; tune it on instructions first, or raise"
+            " rejection_sampling.max_answer_tokens."
+        )
     write_corpus(out / CORPUS, kept)
     tuning.finish(out, too_long)
     return {
@@ -84,7 +87,8 @@ def _answer_all(
         console.note(f"rejection_sampling: {num_known:,} prompts are answered already, {len(prompts):,} are left")
     with path.open("a", encoding="utf-8") as file:
         for prompt in console.progress(prompts, "rejection_sampling: answers", len(prompts)):
-            said = list(dict.fromkeys(answer for answer in draw(model, chat, prompt, settings, seed) if answer))
+            drawn = draw(model, chat, prompt, settings, seed)
+            said = list(dict.fromkeys(answer.text for answer in drawn if answer.text and answer.ended))
             scores = judge.score([answered(prompt.messages, answer) for answer in said])
             row = {"place": prompt.place, "answers": said, "scores": scores}
             file.write(json.dumps(row, ensure_ascii=False) + "\n")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +26,16 @@ def open_tuned(model: Path, adapter: Path | None, machine: Machine) -> PreTraine
     return opened.eval()
 
 
+@dataclass(frozen=True)
+class Answer:
+    """What the model said; ended: it ended it itself, before the limit."""
+
+    text: str
+    ended: bool
+
+
 @torch.inference_mode()
-def draw(model: Any, chat: Chat, prompt: Prompt, settings: Sampling, seed: int) -> list[str]:
+def draw(model: Any, chat: Chat, prompt: Prompt, settings: Sampling, seed: int) -> list[Answer]:
     """settings.answers answers to a prompt; seed and prompt alone decide them, not what was drawn before.
 
     model: anything that generates. The global random state is put back as it was.
@@ -48,8 +57,9 @@ def draw(model: Any, chat: Chat, prompt: Prompt, settings: Sampling, seed: int) 
             eos_token_id=chat.tokenizer.eos_token_id,
             pad_token_id=chat.tokenizer.pad_token_id,
         )
-    said = chat.tokenizer.batch_decode(ids_BT[:, encoded["input_ids"].shape[1] :], skip_special_tokens=True)
-    return [answer.rstrip("\ufffd").strip() for answer in said]
+    end = chat.tokenizer.eos_token_id
+    answers = [ids.tolist() for ids in ids_BT[:, encoded["input_ids"].shape[1] :]]
+    return [Answer(chat.tokenizer.decode(ids, skip_special_tokens=True).strip(), end in ids) for ids in answers]
 
 
 def answered(prompt: list[Message], answer: str) -> list[Message]:

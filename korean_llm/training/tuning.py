@@ -127,6 +127,7 @@ def evaluate(trainer: Trainer) -> dict[str, float]:
 
 def train(trainer: Trainer, out: Path) -> int:
     """Train from the newest whole checkpoint, if any, to the end; the number of steps."""
+    trainer.remove_callback(PrinterCallback)
     resume = last_checkpoint(out / CHECKPOINTS)
     trainer.train(resume_from_checkpoint=str(resume) if resume else None)
     return int(trainer.state.global_step)

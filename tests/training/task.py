@@ -1,4 +1,4 @@
-"""A small task that a model either has learned or not: a question about day or night, and one right answer."""
+"""A small task that a model either has learned or not: a question names A or B, and one answer is right."""
 
 from __future__ import annotations
 
@@ -9,20 +9,22 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from korean_llm.chat import open_chat
 from korean_llm.training.examples import Prompt
 from korean_llm.training.sampling import open_tuned
 from tests.conftest import make_model, make_tokenizer
 
-RULE = {"낮": "O", "밤": "X"}
-ALWAYS = {"낮": "O", "밤": "O"}
+RULE = {"A": "O", "B": "X"}
+ALWAYS = {"A": "O", "B": "O"}
 OTHER = {"O": "X", "X": "O"}
 
 
 def questions(count: int, seed: int, rule: dict[str, str] = RULE) -> list[tuple[str, str]]:
-    """Questions with their right answers; half are about the day."""
+    """Questions with their right answers; half name A."""
     chance = random.Random(seed)
-    return [(f"{chance.randrange(100)} {word}?", rule[word]) for word in ("낮", "밤") * (count // 2)]
+    return [(f"{chance.randrange(100)} {word}?", rule[word]) for word in ("A", "B") * (count // 2)]
 
 
 def write_corpus(folder: Path, kind: str, rows: Iterable[dict[str, Any]]) -> str:
@@ -52,9 +54,14 @@ def preferences(folder: Path, pairs: Iterable[tuple[str, str]]) -> str:
 
 
 def small_base(folder: Path) -> Path:
-    """A checkpoint folder of a random small model."""
+    """A checkpoint folder of a random small model, its weights spread widely enough to learn fast."""
     tokenizer = make_tokenizer()
-    make_model(len(tokenizer), hidden=64).save_pretrained(folder)
+    model = make_model(len(tokenizer), hidden=64)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.dim() == 2:
+                parameter.mul_(5)
+    model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder
 

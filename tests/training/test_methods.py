@@ -65,11 +65,11 @@ def chain(place: Path, machine) -> Path:
             place,
             "chain",
             place / "random",
-            f"instruction: {{method: full, data: [{place}/mostly_wrong], epochs: 6, learning_rate: 3.0e-3, {FAST}}}\n"
+            f"instruction: {{method: full, data: [{place}/mostly_wrong], epochs: 8, learning_rate: 3.0e-3, {FAST}}}\n"
             f"reward: {{data: [{place}/pairs], epochs: 4, learning_rate: 3.0e-3, lora: {{rank: 8}}, {FAST}}}\n"
-            f"rejection_sampling: {{data: [{place}/rule], answers: 12, max_answer_tokens: 6}}\n"
-            f"online: {{data: [{place}/pairs], answers: 8, batch_prompts: 4, steps: 30, max_answer_tokens: 6,"
-            " learning_rate: 1.0e-2, beta: 0.0}\n"
+            f"rejection_sampling: {{data: [{place}/rule], max_prompts: 80, answers: 16, max_answer_tokens: 4}}\n"
+            f"online: {{data: [{place}/pairs], answers: 8, batch_prompts: 4, steps: 30, max_answer_tokens: 4,"
+            " learning_rate: 3.0e-3, lora: {rank: 8}}\n"
             "export: {formats: [safetensors]}\n"
             'evaluation: {sample_prompts: ["3 밤?"]}',
         )
@@ -79,13 +79,13 @@ def chain(place: Path, machine) -> Path:
 def wrong(chain: Path, machine) -> Path:
     """A model that is mostly wrong: what is learned after it must turn its answers round."""
     model = chain / "instruction" / "model"
-    assert accuracy(model, None, machine) < 0.4 and accuracy(model, None, machine, ALWAYS) < 0.6
+    assert accuracy(model, None, machine) < 0.1 and accuracy(model, None, machine, ALWAYS) < 0.6
     return model
 
 
 def test_full_tuning_learns_the_answers(chain: Path, wrong: Path) -> None:
     found = metrics(chain, "instruction")
-    assert found["holdout_loss_before"] > 5 and found["holdout_loss_after"] < 0.6
+    assert found["holdout_loss_before"] > 5 and found["holdout_loss_after"] < 0.5
     assert not (chain / "instruction" / "adapter").exists()
 
 
@@ -101,8 +101,8 @@ def test_the_best_of_several_answers_follows_the_rule(chain: Path, place: Path, 
     corpus = chain / "rejection_sampling" / "corpus"
     assert load_card(corpus).model.kind == "instructions"
     right = [row.messages[1]["content"] == RULE[row.messages[0]["content"][-2]] for row in read_examples([str(corpus)])]
-    assert len(right) == 160 and sum(right) / len(right) > 0.8, "of all answers, a quarter is right"
-    section = f"instruction: {{data: [{corpus}], epochs: 6, learning_rate: 1.0e-2, lora: {{rank: 8}}, {FAST}}}"
+    assert len(right) == 80 and sum(right) / len(right) > 0.8, "of all answers, a quarter is right"
+    section = f"instruction: {{data: [{corpus}], epochs: 6, learning_rate: 3.0e-3, lora: {{rank: 8}}, {FAST}}}"
     run = execute(monkeypatch, place, "following", chain / "instruction" / "model", section)
     assert accuracy(run / "base" / "model", run / "instruction" / "adapter", machine) > 0.9
 
@@ -115,23 +115,32 @@ def test_online_tuning_follows_the_reward(chain: Path, wrong: Path, machine) -> 
 
 
 @pytest.mark.parametrize(
-    ("method", "rule"), [("lora", RULE), ("dora", RULE), ("head", RULE), ("prefix", ALWAYS), ("prompt", ALWAYS)]
+    ("method", "rule", "rate"),
+    [
+        ("lora", RULE, "3.0e-3"),
+        ("dora", RULE, "3.0e-3"),
+        ("head", RULE, "1.0e-2"),
+        ("prefix", ALWAYS, "5.0e-2"),
+        ("prompt", ALWAYS, "5.0e-2"),
+    ],
 )
-def test_a_method_learns(method: str, rule: dict[str, str], place: Path, wrong: Path, machine, monkeypatch) -> None:
+def test_a_method_learns(
+    method: str, rule: dict[str, str], rate: str, place: Path, wrong: Path, machine, monkeypatch
+) -> None:
     data = place / ("rule" if rule is RULE else "always")
-    rate = "5.0e-2" if rule is ALWAYS else "1.0e-2"
-    section = f"instruction: {{method: {method}, data: [{data}], epochs: 6, learning_rate: {rate}, {FAST}}}"
+    section = f"instruction: {{method: {method}, data: [{data}], epochs: 5, learning_rate: {rate}, {FAST}}}"
     run = execute(monkeypatch, place, method, wrong, section)
     adapter = run / "instruction" / "adapter"
     model = run / "instruction" / "model" if method == "head" else run / "base" / "model"
     assert accuracy(model, adapter if adapter.exists() else None, machine, rule) > 0.9
 
 
-@pytest.mark.parametrize(("method", "rate"), [("dpo", "5.0e-3"), ("kto", "2.0e-3")])
-def test_preferences_are_learned(method: str, rate: str, place: Path, wrong: Path, machine, monkeypatch) -> None:
+@pytest.mark.parametrize("method", ["dpo", "kto"])
+def test_preferences_are_learned(method: str, place: Path, wrong: Path, machine, monkeypatch) -> None:
     section = (
-        f"preference: {{method: {method}, data: [{place}/always_pairs], epochs: 2, learning_rate: {rate}, lora: {{rank: 8}},"
-        f" {FAST}}}"
+        f"preference: {{method: {method}, data: [{place}/pairs], epochs: 4, learning_rate: 5.0e-3, beta: 0.3,"
+        f" lora: {{rank: 8}}, {FAST}}}"
     )
     run = execute(monkeypatch, place, method, wrong, section)
-    assert accuracy(wrong, run / "preference" / "adapter", machine, ALWAYS) > 0.9
+    assert metrics(run, "preference")["holdout_after"]["rewards_margins"] > 0.3
+    assert accuracy(wrong, run / "preference" / "adapter", machine) > 0.9
