@@ -14,9 +14,6 @@ from korean_llm.machine import Machine
 from korean_llm.modeling.load import load_tokenizer
 from korean_llm.training.tuning import separate_pad
 
-HEAD = "score"
-"""transformers' name of the score head; it is learned whole and saved with the adapter."""
-
 _BATCH = 8
 
 

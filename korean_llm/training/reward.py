@@ -15,13 +15,13 @@ from korean_llm.machine import Machine
 from korean_llm.recipe import RewardSettings
 from korean_llm.training import tuning
 from korean_llm.training.examples import Pair, read_pairs
-from korean_llm.training.judge import HEAD, load_scoring_model
+from korean_llm.training.judge import load_scoring_model
 from korean_llm.training.loop import micro_batch
 from korean_llm.training.split import split
 
 
 def run(settings: RewardSettings, inputs: dict[str, Path], out: Path, machine: Machine, seed: int) -> dict[str, Any]:
-    """Learn which answers are preferred, from the model of inputs["model"]; write out/adapter, its head with it.
+    """Learn which answers are preferred, from the model of inputs["model"]; write out/adapter, PEFT adds the head to it.
 
     Raises KoreanLLMError where a row or the chat template does not fit.
     """
@@ -36,7 +36,7 @@ def run(settings: RewardSettings, inputs: dict[str, Path], out: Path, machine: M
         train_dataset=encoded(examples.train, chat),
         eval_dataset=encoded(examples.holdout, chat),
         processing_class=chat.tokenizer,
-        peft_config=tuning.lora_config(settings.lora, "SEQ_CLS", modules_to_save=[HEAD]),
+        peft_config=tuning.lora_config(settings.lora, "SEQ_CLS"),
         callbacks=tuning.callbacks(out, "reward"),
     )
     before = tuning.evaluate(trainer)

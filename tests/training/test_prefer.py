@@ -23,6 +23,7 @@ from korean_llm.modeling.load import load_model, load_tokenizer
 from korean_llm.recipe import InstructionSettings, LoraSettings, PreferenceSettings, RewardSettings
 from korean_llm.training import instruct, prefer, reward
 from korean_llm.training.judge import Judge
+from tests.test_chat import WITH_SYSTEM
 from tests.training.task import instructions, preferences, questions, small_base
 
 LORA = LoraSettings(rank=4)
@@ -83,7 +84,7 @@ def test_another_template_is_refused(place: Path, machine: Machine, tmp_path: Pa
     copied = tmp_path / "instruction"
     subprocess.run(["cp", "-r", str(place / "instruction"), str(copied)], check=True)
     template = copied / "adapter" / "chat_template.jinja"
-    template.write_text(template.read_text(encoding="utf-8").replace("<|im_end|>", "<|im_end|> "), encoding="utf-8")
+    template.write_text(WITH_SYSTEM, encoding="utf-8")
     with pytest.raises(KoreanLLMError, match="renders otherwise"):
         prefer.run(settings(place), {"model": place / "base", "adapter": copied}, tmp_path, machine, 17)
 
@@ -126,7 +127,7 @@ def test_a_judge_scores_each_conversation_as_if_it_were_alone(place: Path, machi
     chosen = RewardSettings(data=[str(place / "pairs")], max_tokens=64, batch_examples=4, learning_rate=3e-3, lora=LORA)
     reward.run(chosen, inputs(place, adapter=False), out, machine, 17)
     config = json.loads((out / "adapter" / "adapter_config.json").read_text(encoding="utf-8"))
-    assert config["task_type"] == "SEQ_CLS" and config["modules_to_save"] == ["score"]
+    assert config["task_type"] == "SEQ_CLS" and "score" in config["modules_to_save"]
     judge = Judge.open(place / "base" / "model", out / "adapter", machine)
     talks = [
         [{"role": "user", "content": "수 " * n}, {"role": "assistant", "content": "네 " * (9 - n)}] for n in range(1, 9)
