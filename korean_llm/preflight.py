@@ -140,7 +140,11 @@ def _disk(run: Run, shape: Shape | None) -> dict[str, float]:
     extended = base + new * shape.hidden * (1 if shape.tied else 2) * width / _GB
     disk = {"base": base, "vocabulary": extended, "pretraining": extended}
     if recipe.instruction:
-        disk["instruction"] = shape.lora(recipe.instruction.lora.rank) * 4 / _GB
+        adapter = shape.lora(recipe.instruction.lora.rank) * 4 / _GB
+        disk["instruction"] = adapter if recipe.instruction.writes == "adapter" else extended
+    for name, section in (("reward", recipe.reward), ("preference", recipe.preference), ("online", recipe.online)):
+        if section:
+            disk[name] = shape.lora(section.lora.rank) * 4 / _GB
     if recipe.export:
         files = sum(extended / width * _GGUF_BITS[name] / 8 for name in recipe.export.formats if name in _GGUF_BITS)
         disk["export"] = extended + files

@@ -21,7 +21,7 @@ from korean_llm.training.split import split
 
 
 def run(settings: RewardSettings, inputs: dict[str, Path], out: Path, machine: Machine, seed: int) -> dict[str, Any]:
-    """Learn which answers are preferred, from the model of inputs["model"]; write out/adapter, PEFT adds the head to it.
+    """Learn which answers are preferred, from the model of inputs["model"]; write out/adapter with its score head.
 
     Raises KoreanLLMError where a row or the chat template does not fit.
     """
