@@ -203,8 +203,8 @@ def test_sections_are_the_fields_of_a_recipe() -> None:
     ],
 )
 def test_tuning_sections_that_do_not_fit(tmp_path: Path, sections: str, words: str) -> None:
-    (line,) = errors(tmp_path, HEAD + sections)
-    assert words in line
+    count, line = errors(tmp_path, HEAD + sections)
+    assert "1 error" in count and words in line
 
 
 def test_tuning_sections_that_fit(tmp_path: Path) -> None:
