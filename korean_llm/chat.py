@@ -7,7 +7,9 @@ taken over rendered text, not over the template's source: two templates that ren
 from __future__ import annotations
 
 import hashlib
+import json
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from transformers import PreTrainedTokenizerBase
@@ -15,6 +17,9 @@ from transformers import PreTrainedTokenizerBase
 from korean_llm.errors import KoreanLLMError
 
 Message = dict[str, str]
+
+TEMPLATE = "template.json"
+"""Beside an adapter: what its chat template rendered when it was trained."""
 
 _GENERATION = "{% generation %}"
 
@@ -90,6 +95,39 @@ class Chat:
             return_assistant_tokens_mask=True,
         )
         return list(encoded["input_ids"]), list(encoded["assistant_masks"])
+
+    def measure(self, messages: list[Message], place: str) -> int:
+        """Tokens of a conversation; one that ends with the user is measured to where the assistant begins to speak.
+
+        Raises KoreanLLMError, naming the place, where an answer would be learned without its end token, or not at all.
+        """
+        if messages[-1]["role"] != "assistant":
+            return len(self.tokenizer(self.render(messages, answer=True), add_special_tokens=False)["input_ids"])
+        ids, mask = self.encode(messages)
+        answers = sum(message["role"] == "assistant" for message in messages)
+        ends = [
+            token for token, spoken, goes_on in zip(ids, mask, [*mask[1:], 0], strict=True) if spoken and not goes_on
+        ]
+        if len(ends) != answers:
+            raise KoreanLLMError(
+                f"{place}: the chat template marks {len(ends)} of {answers} answers to learn from; mend the template,"
+                " or take the row out."
+            )
+        if any(token != self.tokenizer.eos_token_id for token in ends):
+            raise KoreanLLMError(
+                f"{place}: the chat template does not end every answer with the end token"
+                f" {self.tokenizer.eos_token!r}, so a tuned model would never stop; mend the template."
+            )
+        return len(ids)
+
+    def check_kept_with(self, adapter: Path) -> None:
+        """Raises KoreanLLMError where the template renders otherwise than the one the adapter was trained with."""
+        note = adapter / TEMPLATE
+        if note.exists() and json.loads(note.read_text(encoding="utf-8"))["sha256"] != self.sha256:
+            raise KoreanLLMError(
+                f"the chat template in {adapter} renders otherwise than the one the adapter was trained with; restore"
+                " chat_template.jinja, or tune the adapter again."
+            )
 
 
 def open_chat(tokenizer: PreTrainedTokenizerBase) -> Chat:

@@ -32,6 +32,9 @@ class Stage:
 
 
 _MODEL = ("pretraining", "vocabulary", "base")
+# Instruction tuning leaves a model or an adapter: it is read as whichever it is, see Run._writes.
+_TUNED = ("instruction", *_MODEL)
+_ADAPTER = ("online", "preference", "instruction")
 
 STAGES = (
     Stage("base", "korean_llm.modeling.stage", "fetch the base model and tokenizer, unchanged"),
@@ -52,15 +55,43 @@ STAGES = (
     Stage(
         "instruction",
         "korean_llm.training.instruct",
-        "tune a LoRA adapter on instructions, assistant tokens only",
+        "tune on instructions, assistant tokens only",
         {"model": _MODEL},
+        resumable=True,
+    ),
+    Stage(
+        "reward",
+        "korean_llm.training.reward",
+        "learn to score answers from pairs of a better and a worse one",
+        {"model": _TUNED},
+        resumable=True,
+    ),
+    Stage(
+        "rejection_sampling",
+        "korean_llm.training.rejection_sampling",
+        "answer prompts several times, keep the best-scored answers as an instruction corpus",
+        {"model": _TUNED, "adapter": ("instruction",), "reward": ("reward",)},
+        resumable=True,
+    ),
+    Stage(
+        "preference",
+        "korean_llm.training.prefer",
+        "tune the adapter on preferred answers",
+        {"model": _TUNED, "adapter": ("instruction",)},
+        resumable=True,
+    ),
+    Stage(
+        "online",
+        "korean_llm.training.online",
+        "tune the adapter on its own answers, as the reward model scores them",
+        {"model": _TUNED, "adapter": _ADAPTER[1:], "reward": ("reward",)},
         resumable=True,
     ),
     Stage(
         "export",
         "korean_llm.export.stage",
         "merge the adapter, write safetensors and GGUF, compare with the unquantized model",
-        {"model": _MODEL, "adapter": ("instruction",), "corpus": ("corpus",)},
+        {"model": _TUNED, "adapter": _ADAPTER, "corpus": ("corpus",)},
     ),
     Stage("retrieval", "korean_llm.retrieval.stage", "index documents for hybrid search and measure it"),
     Stage(
@@ -69,10 +100,23 @@ STAGES = (
         "measure every model of the run and write the report",
         {
             name: (name,)
-            for name in ("base", "corpus", "vocabulary", "pretraining", "instruction", "export", "retrieval")
+            for name in (
+                "base",
+                "corpus",
+                "vocabulary",
+                "pretraining",
+                "instruction",
+                "reward",
+                "rejection_sampling",
+                "preference",
+                "online",
+                "export",
+                "retrieval",
+            )
         },
     ),
 )
+_TUNING = ("instruction", "reward", "rejection_sampling", "preference", "online")
 STAGE_NAMES = tuple(stage.name for stage in STAGES)
 
 Action = Literal["run", "skip"]
@@ -136,8 +180,8 @@ class Run:
         recipe = self.recipe
         if stage.name == "corpus" and recipe.corpus:
             return {f"source:{name}": name for name in recipe.corpus.sources}
-        if stage.name == "instruction" and recipe.instruction:
-            return {f"data:{name}": name for name in recipe.instruction.data}
+        if stage.name in _TUNING:
+            return {f"data:{name}": name for name in getattr(recipe, stage.name).data}
         if stage.name == "retrieval" and recipe.retrieval:
             documents = {f"documents:{name}": name for name in recipe.retrieval.documents}
             return documents | {f"questions:{name}": name for name in recipe.retrieval.questions}
@@ -148,7 +192,7 @@ class Run:
         folders: dict[str, Path] = {}
         fingerprints: dict[str, str] = {}
         for role, candidates in stage.reads.items():
-            name = next((name for name in candidates if name in self.names), None)
+            name = next((name for name in candidates if name in self.names and self._writes(name, role)), None)
             if name is None:
                 continue
             manifest = artifact.load_manifest(self.folder / name)
@@ -162,6 +206,13 @@ class Run:
             card = load_card(corpus)
             folders[role], fingerprints[role] = card.folder, card.fingerprint
         return folders, fingerprints
+
+    def _writes(self, name: str, role: str) -> bool:
+        """Whether a stage of this recipe leaves what a role stands for: only instruction tuning has a choice."""
+        instruction = self.recipe.instruction
+        if name != "instruction" or instruction is None or role not in ("model", "adapter"):
+            return True
+        return instruction.writes == role
 
     def identity(self, stage: Stage, fingerprints: dict[str, str]) -> dict[str, Any]:
         """What decides whether a finished artifact still answers: kind, settings, inputs, seed."""

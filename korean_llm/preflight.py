@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from korean_llm.modeling.memory import instruction_memory, pretraining_memory
 from korean_llm.modeling.shape import Shape, shape_of
 from korean_llm.pipeline import Run, open_run
 from korean_llm.recipe import Recipe
+from korean_llm.training.examples import TUNING_KINDS, read_examples, read_judged, read_pairs, read_prompts
 
 _GGUF_BITS = {"gguf-q8_0": 8.5, "gguf-q4_k_m": 4.9}
 _GB = 1e9
@@ -45,12 +47,13 @@ def check_recipe(path: Path, gpu_gib: float = 80.0, gpus: int = 1) -> dict[str, 
 
 
 def check_corpora(recipe: Recipe) -> None:
-    """Every corpus that the recipe names exists and is of the kind its section needs."""
+    """Every corpus that the recipe names exists and is of the kind its section needs; rows to tune by are whole.
+
+    Rows of a corpus from the Hub or a wheel are not fetched for it: its stage checks them before it loads a model.
+    """
     wanted: list[tuple[str, list[str], Kind]] = []
     if recipe.corpus:
         wanted.append(("corpus.sources", list(recipe.corpus.sources), "documents"))
-    if recipe.instruction:
-        wanted.append(("instruction.data", recipe.instruction.data, "instructions"))
     if recipe.retrieval:
         wanted.append(("retrieval.documents", recipe.retrieval.documents, "documents"))
         wanted.append(("retrieval.questions", recipe.retrieval.questions, "questions"))
@@ -63,9 +66,40 @@ def check_corpora(recipe: Recipe) -> None:
                     problems.append(f"{section}: {name!r} holds {found}, expected {kind}")
             except KoreanLLMError as error:
                 problems.append(f"{section}: {error}")
+    problems += _row_problems(recipe)
     if problems:
         count = f"{len(problems)} error{'s' if len(problems) > 1 else ''}"
         raise KoreanLLMError(f"recipe {recipe.name}: {count}\n" + "\n".join(f"  {line}" for line in problems))
+
+
+def _row_problems(recipe: Recipe) -> list[str]:
+    """What is wrong with the rows that tuning reads, one line a corpus, as far as they lie on this machine."""
+    problems = []
+    for section, read in _readers(recipe).items():
+        for name in getattr(recipe, section).data:
+            try:
+                card = load_card(name)
+                kinds = TUNING_KINDS[section]
+                if card.model.kind not in kinds:
+                    problems.append(f"{section}.data: {name!r} holds {card.model.kind}, expected {' or '.join(kinds)}")
+                elif card.model.files:
+                    read([name], None, section)
+            except KoreanLLMError as error:
+                problems.append(f"{section}.data: {error}")
+    return problems
+
+
+def _readers(recipe: Recipe) -> dict[str, Callable[[list[str], int | None, str], Any]]:
+    """Section → how its rows are read, for the sections that a recipe has."""
+    judged = recipe.preference is not None and recipe.preference.method == "kto"
+    readers: dict[str, Callable[[list[str], int | None, str], Any]] = {
+        "instruction": read_examples,
+        "reward": read_pairs,
+        "rejection_sampling": read_prompts,
+        "preference": read_judged if judged else read_pairs,
+        "online": read_prompts,
+    }
+    return {section: read for section, read in readers.items() if getattr(recipe, section) is not None}
 
 
 def _pretraining(recipe: Recipe) -> dict[str, Any] | None:
@@ -132,7 +166,11 @@ def _disk(run: Run, shape: Shape | None) -> dict[str, float]:
     extended = base + new * shape.hidden * (1 if shape.tied else 2) * width / _GB
     disk = {"base": base, "vocabulary": extended, "pretraining": extended}
     if recipe.instruction:
-        disk["instruction"] = shape.lora(recipe.instruction.lora.rank) * 4 / _GB
+        adapter = shape.lora(recipe.instruction.lora.rank) * 4 / _GB
+        disk["instruction"] = adapter if recipe.instruction.writes == "adapter" else extended
+    for name, section in (("reward", recipe.reward), ("preference", recipe.preference), ("online", recipe.online)):
+        if section:
+            disk[name] = shape.lora(section.lora.rank) * 4 / _GB
     if recipe.export:
         files = sum(extended / width * _GGUF_BITS[name] / 8 for name in recipe.export.formats if name in _GGUF_BITS)
         disk["export"] = extended + files

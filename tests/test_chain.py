@@ -17,7 +17,7 @@ import torch
 from safetensors.torch import load_file
 
 from korean_llm.artifact import load_manifest
-from korean_llm.pipeline import STAGE_NAMES
+from korean_llm.recipe import SECTIONS
 from tests.conftest import TEXTS, make_model, make_tokenizer
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -47,6 +47,8 @@ export: {formats: [safetensors, gguf-q8_0], max_bits_per_byte_loss: 0.5}
 retrieval: {documents: [./ko], questions: [./questions]}
 evaluation: {holdout_bytes: 2_000, sample_prompts: ["오늘 아침"], sample_sentences: ["도서관은 아홉 시에 엽니다."]}
 """
+
+STAGE_NAMES = ("base", *(name for name in SECTIONS if f"\n{name}:" in RECIPE))
 
 
 def corpus(folder: Path, kind: str, language: str, rows: list[dict[str, str]]) -> None:

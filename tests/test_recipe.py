@@ -184,3 +184,30 @@ def test_a_missing_file_names_what_is_there(tmp_path: Path) -> None:
 
 def test_sections_are_the_fields_of_a_recipe() -> None:
     assert tuple(Recipe.model_fields) == ("name", "base", "seed", *SECTIONS)
+
+
+@pytest.mark.parametrize(
+    ("sections", "words"),
+    [
+        ("online: {data: [a]}\n", "online: expected a section 'reward' as well: its model judges the answers"),
+        ("rejection_sampling: {data: [a]}\n", "rejection_sampling: expected a section 'reward' as well"),
+        ("instruction: {method: prefix, data: [a]}\nexport: {}\n", "export: does not fit instruction.method prefix"),
+        (
+            "instruction: {method: prompt, data: [a]}\npreference: {data: [b]}\n",
+            "preference: does not fit instruction.method prompt, whose virtual tokens fold into no weights; expected"
+            " lora, dora, qlora, head or full there",
+        ),
+        ("preference: {data: [b], batch_examples: 1}\n", "preference.batch_examples: 1"),
+        ("instruction: {method: loar, data: [a]}\n", "instruction.method: 'loar'"),
+        ("rejection_sampling: {data: [a], answers: 1}\nreward: {data: [b]}\n", "rejection_sampling.answers: 1"),
+    ],
+)
+def test_tuning_sections_that_do_not_fit(tmp_path: Path, sections: str, words: str) -> None:
+    count, line = errors(tmp_path, HEAD + sections)
+    assert "1 error" in count and words in line
+
+
+def test_tuning_sections_that_fit(tmp_path: Path) -> None:
+    found = load(tmp_path, HEAD + "instruction: {method: prefix, data: [a]}\nreward: {data: [b]}\n")
+    assert found.instruction is not None and found.instruction.writes == "adapter" and found.instruction.packing
+    assert load(tmp_path, HEAD + "instruction: {method: full, data: [a]}\nexport: {}\n").instruction.writes == "model"

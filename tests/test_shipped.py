@@ -57,8 +57,9 @@ def prose(row: dict[str, Any]) -> str:
     return "\n".join(value for key, value in row.items() if key not in ("id", "document_id"))
 
 
-def test_there_are_six_recipes_and_eleven_corpora() -> None:
+def test_there_are_seven_recipes_and_eleven_corpora() -> None:
     names = ["llama2-7b", "mistral-7b", "mistral-7b-stages", "olmo2-7b", "olmo2-7b-qlora", "quickstart"]
+    names.append("smollm2-preference")
     assert sorted(path.stem for path in RECIPES) == names
     assert len(CARDS) == 11
     assert list_cards() == CARDS
@@ -95,9 +96,11 @@ CHECKS = {
     "olmo2-7b-qlora": ("olmo2-7b-korean-qlora: allenai/OLMo-2-1124-7B, 7.30 B parameters", 24, 200_000_000),
     "quickstart": ("quickstart: HuggingFaceTB/SmolLM2-135M-Instruct, 0.13 B parameters", 24, 28_672),
 }
+WHOLE = [path for path in RECIPES if path.stem in CHECKS]
+"""Recipes of the whole chain, from the corpus to the report."""
 
 
-@pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", WHOLE, ids=lambda path: path.stem)
 def test_check_answers_offline(path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     """The first line names the model; both trainings fit the card that the recipe's own header names."""
     first, gpu, _ = CHECKS[path.stem]
@@ -116,7 +119,7 @@ def test_check_answers_offline(path: Path, monkeypatch: pytest.MonkeyPatch, caps
     assert "Traceback" not in errors
 
 
-@pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", WHOLE, ids=lambda path: path.stem)
 def test_the_figures_of_a_header_are_those_of_check(path: Path) -> None:
     """Tokens of a step stand in the comment; tokens in all are within one step a phase of what is said."""
     head = path.read_text(encoding="utf-8")
@@ -129,7 +132,7 @@ def test_the_figures_of_a_header_are_those_of_check(path: Path) -> None:
         assert f"one {CHECKS[path.stem][1]} GB GPU" in head
 
 
-@pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", WHOLE, ids=lambda path: path.stem)
 def test_every_stage_of_a_recipe_can_be_opened(path: Path, elsewhere: Path) -> None:
     run = open_run(path, None, Machine())
     assert run.names == [
@@ -143,6 +146,14 @@ def test_every_stage_of_a_recipe_can_be_opened(path: Path, elsewhere: Path) -> N
         "evaluation",
     ]
     assert list(elsewhere.iterdir()) == [], "looking writes nothing"
+
+
+def test_the_preference_recipe_has_every_section_of_tuning() -> None:
+    path = ROOT / "recipes" / "smollm2-preference.yaml"
+    report = check_recipe(path, 24)
+    tuning = ["instruction", "reward", "rejection_sampling", "preference", "online"]
+    assert report["stages"] == ["base", *tuning, "export", "evaluation"]
+    assert set(report["gpu_memory_gib"]) >= {"instruction"}
 
 
 # ---- cards

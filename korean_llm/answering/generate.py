@@ -59,11 +59,11 @@ class ModelPlace:
 
 def find_model(run_folder: Path) -> ModelPlace | None:
     """The run's most finished model: exported, else tuned, else pretrained, extended or the base; None without any."""
-    for stage in ("export", "instruction", "pretraining", "vocabulary", "base"):
+    for stage in ("export", "online", "preference", "instruction", "pretraining", "vocabulary", "base"):
         folder = run_folder / stage
         if load_manifest(folder) is None:
             continue
-        if stage == "instruction":
+        if (folder / "adapter").exists():
             return _tuned(folder / "adapter")
         if (folder / "model" / "config.json").exists():
             return ModelPlace(folder / "model")
@@ -99,7 +99,7 @@ class LocalModel:
         model: Any = load_model(place.model, machine)
         chat = open_chat(load_tokenizer(place.adapter or place.model))
         if place.adapter is not None:
-            _check_template(place.adapter, chat)
+            chat.check_kept_with(place.adapter)
             model = PeftModel.from_pretrained(model, place.adapter)
         return cls(model, chat)
 
@@ -150,12 +150,3 @@ def _end_tokens(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> s
     named = getattr(model.generation_config, "eos_token_id", None)
     ends = {named} if isinstance(named, int) else set(named or ())
     return ends | {tokenizer.eos_token_id}
-
-
-def _check_template(adapter: Path, chat: Chat) -> None:
-    path = adapter / "template.json"
-    if path.exists() and json.loads(path.read_text(encoding="utf-8"))["sha256"] != chat.sha256:
-        raise KoreanLLMError(
-            f"the adapter {adapter} was tuned with another chat template than its tokenizer renders now; restore"
-            " chat_template.jinja, or tune it again with `korean-llm run RECIPE --only instruction --force`."
-        )

@@ -29,11 +29,12 @@ def read_rows(card: Card) -> Iterator[Row]:
 
     Raises KoreanLLMError naming file, line and field where a row is not as its kind demands.
     """
-    for number, (place, raw) in enumerate(_raw_rows(card)):
+    for number, (place, raw) in enumerate(raw_rows(card)):
         yield _checked(card, raw, place, number)
 
 
-def _raw_rows(card: Card) -> Iterator[tuple[str, Row]]:
+def raw_rows(card: Card) -> Iterator[tuple[str, Row]]:
+    """The place and the fields of every row as they are written. Raises KoreanLLMError where a file is not whole."""
     model = card.model
     if model.hub:
         yield from _hub_rows(card)
@@ -163,5 +164,10 @@ def _checked(card: Card, raw: Row, place: str, number: int) -> Row:
             found = ", ".join(sorted(raw)) if value is None else f"a value of type {type(value).__name__}"
             wanted = columns.get(field, field)
             raise KoreanLLMError(f"{card.name}: {place}: expected text in the field {wanted!r}, found {found}.")
-        row[field] = unicodedata.normalize("NFC", _SURROGATE.sub("\ufffd", value))
+        row[field] = well_formed(value)
     return row
+
+
+def well_formed(text: str) -> str:
+    """The text in NFC, half characters replaced."""
+    return unicodedata.normalize("NFC", _SURROGATE.sub("\ufffd", text))

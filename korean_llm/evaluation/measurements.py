@@ -29,7 +29,8 @@ class Subject:
     """One model of the run.
 
     Attributes:
-        role: what the model is called: base, extended (new tokens), adapted (pretrained on), tuned (instructions).
+        role: what the model is called: base, extended (new tokens), adapted (pretrained on), tuned (instructions,
+            preferences or rewards).
         stage: the stage whose artifact holds it.
         model: checkpoint folder.
         adapter: PEFT adapter to put on it, where no merged model was exported.
@@ -84,13 +85,23 @@ def subjects(inputs: dict[str, Path]) -> list[Subject]:
         found.append(Subject("extended", "vocabulary", inputs["vocabulary"] / "model"))
     if "pretraining" in inputs:
         found.append(Subject("adapted", "pretraining", inputs["pretraining"] / "model"))
-    if "instruction" in inputs:
-        merged = inputs["export"] / "model" if "export" in inputs else None
-        if merged and (merged / "config.json").exists():
-            found.append(Subject("tuned", "export", merged))
-        else:
-            found.append(Subject("tuned", "instruction", found[-1].model, inputs["instruction"] / "adapter"))
+    if tuned := _tuned(inputs, found[-1].model):
+        found.append(tuned)
     return found
+
+
+def _tuned(inputs: dict[str, Path], base: Path) -> Subject | None:
+    """The model after the last tuning that the run has, merged where it was exported."""
+    last = next((role for role in ("online", "preference", "instruction") if role in inputs), None)
+    if last is None:
+        return None
+    merged = inputs["export"] / "model" if "export" in inputs else None
+    if merged and (merged / "config.json").exists():
+        return Subject("tuned", "export", merged)
+    own = inputs["instruction"] / "model" if "instruction" in inputs else base
+    model = own if own.exists() else base
+    adapter = inputs[last] / "adapter"
+    return Subject("tuned", last, model, adapter if adapter.exists() else None)
 
 
 def measure_all(

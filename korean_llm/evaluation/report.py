@@ -44,6 +44,10 @@ _STAGE_NAMES = {
     "vocabulary": "어휘 확장",
     "pretraining": "추가 사전학습",
     "instruction": "지시 학습",
+    "reward": "보상 모델",
+    "rejection_sampling": "가려 뽑은 답",
+    "preference": "선호 학습",
+    "online": "온라인 학습",
     "export": "내보내기",
     "retrieval": "검색 색인",
 }

@@ -7,7 +7,6 @@ own number format, and what is measured is the rounded model.
 from __future__ import annotations
 
 import gc
-import json
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -132,17 +131,8 @@ def adapted_tokenizer(base: Path, adapter: Path) -> PreTrainedTokenizerBase:
         raise KoreanLLMError(
             f"the adapter {adapter} was trained with another vocabulary than {base} has; tune it again on this model."
         )
-    _check_template(tokenizer, adapter)
+    open_chat(tokenizer).check_kept_with(adapter)
     return tokenizer
-
-
-def _check_template(tokenizer: PreTrainedTokenizerBase, adapter: Path) -> None:
-    note = adapter / "template.json"
-    if note.exists() and json.loads(note.read_text(encoding="utf-8"))["sha256"] != open_chat(tokenizer).sha256:
-        raise KoreanLLMError(
-            f"the chat template in {adapter} renders otherwise than the one the adapter was trained with; restore"
-            " chat_template.jinja, or tune the adapter again."
-        )
 
 
 def generation_config(base: Path, tokenizer: PreTrainedTokenizerBase) -> GenerationConfig:

@@ -3,6 +3,7 @@
 from korean_llm.recipe.corpus import CleanSettings, CorpusSettings
 from korean_llm.recipe.fields import Origins, WheelFile, parse_count
 from korean_llm.recipe.instruction import InstructionSettings
+from korean_llm.recipe.preference import PreferenceSettings, RewardSettings
 from korean_llm.recipe.pretraining import (
     LoraSettings,
     MergeBack,
@@ -14,7 +15,9 @@ from korean_llm.recipe.pretraining import (
     layer_numbers,
 )
 from korean_llm.recipe.retrieval import RetrievalSettings
+from korean_llm.recipe.sampling import OnlineSettings, RejectionSamplingSettings, Sampling
 from korean_llm.recipe.serving import EvaluationSettings, ExportSettings
+from korean_llm.recipe.tuning import Tuning
 from korean_llm.recipe.vocabulary import Start, VocabularySettings
 from korean_llm.recipe.whole import SECTIONS, Recipe, load_recipe
 
@@ -27,15 +30,21 @@ __all__ = [
     "InstructionSettings",
     "LoraSettings",
     "MergeBack",
+    "OnlineSettings",
     "Origins",
     "Phase",
+    "PreferenceSettings",
     "PretrainingSettings",
     "Recipe",
+    "RejectionSamplingSettings",
     "Retention",
     "RetrievalSettings",
+    "RewardSettings",
+    "Sampling",
     "Slowing",
     "Start",
     "TrainableGroup",
+    "Tuning",
     "VocabularySettings",
     "WheelFile",
     "layer_numbers",

@@ -7,19 +7,28 @@ from typing import Literal
 from pydantic import Field
 
 from korean_llm.recipe.fields import Count
-from korean_llm.recipe.pretraining import LoraSettings
-from korean_llm.settings import Strict
+from korean_llm.recipe.tuning import Tuning
+
+InstructionMethod = Literal["lora", "dora", "qlora", "prefix", "prompt", "head", "full"]
 
 
-class InstructionSettings(Strict):
-    """LoRA instruction tuning on assistant tokens only."""
+class InstructionSettings(Tuning):
+    """Instruction tuning on the assistant's tokens only."""
 
-    method: Literal["lora", "qlora"] = "lora"
-    data: list[str] = Field(min_length=1, description="Instruction corpora by name or path.")
+    method: InstructionMethod = Field(
+        default="lora",
+        description="lora, dora, qlora (NF4 base; needs a GPU), prefix or prompt (virtual tokens) write an adapter;"
+        " head (the output head alone) and full (every weight) write a model.",
+    )
     epochs: float = Field(default=3.0, gt=0)
-    max_examples: Count | None = None
-    max_tokens: Count = Field(default=2048, description="Longer examples are dropped and counted.")
-    batch_examples: Count = Field(default=32, description="Examples in one optimizer step.")
-    learning_rate: float = Field(default=2e-4, gt=0)
-    lora: LoraSettings = LoraSettings()
-    checkpoint_every_steps: Count = 100
+    packing: bool = Field(
+        default=True,
+        description="Put several examples into one row, none seeing another; prefix and prompt never do, since their"
+        " virtual tokens stand before every example.",
+    )
+    virtual_tokens: Count = Field(default=16, description="Tokens that prefix or prompt tuning learns.")
+
+    @property
+    def writes(self) -> Literal["model", "adapter"]:
+        """What the stage leaves behind."""
+        return "model" if self.method in ("head", "full") else "adapter"

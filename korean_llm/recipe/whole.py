@@ -10,8 +10,10 @@ from pydantic import Field
 from korean_llm.recipe.corpus import CorpusSettings
 from korean_llm.recipe.fields import ModelSource
 from korean_llm.recipe.instruction import InstructionSettings
+from korean_llm.recipe.preference import PreferenceSettings, RewardSettings
 from korean_llm.recipe.pretraining import PretrainingSettings
 from korean_llm.recipe.retrieval import RetrievalSettings
+from korean_llm.recipe.sampling import OnlineSettings, RejectionSamplingSettings
 from korean_llm.recipe.serving import EvaluationSettings, ExportSettings
 from korean_llm.recipe.vocabulary import VocabularySettings
 from korean_llm.settings import Strict, parse, read_yaml
@@ -27,12 +29,28 @@ class Recipe(Strict):
     vocabulary: VocabularySettings | None = None
     pretraining: PretrainingSettings | None = None
     instruction: InstructionSettings | None = None
+    reward: RewardSettings | None = None
+    rejection_sampling: RejectionSamplingSettings | None = None
+    preference: PreferenceSettings | None = None
+    online: OnlineSettings | None = None
     export: ExportSettings | None = None
     retrieval: RetrievalSettings | None = None
     evaluation: EvaluationSettings | None = None
 
 
-SECTIONS = ("corpus", "vocabulary", "pretraining", "instruction", "export", "retrieval", "evaluation")
+SECTIONS = (
+    "corpus",
+    "vocabulary",
+    "pretraining",
+    "instruction",
+    "reward",
+    "rejection_sampling",
+    "preference",
+    "online",
+    "export",
+    "retrieval",
+    "evaluation",
+)
 
 
 def misfits(value: Any) -> list[str]:
@@ -48,10 +66,27 @@ def misfits(value: Any) -> list[str]:
     if "corpus" not in present:
         learners = [name for name in ("vocabulary", "pretraining") if name in present]
         lines += [f"{name}: expected a section 'corpus' as well: {name} learns from it" for name in learners]
+    judged = [name for name in ("rejection_sampling", "online") if name in present and "reward" not in present]
+    lines += [f"{name}: expected a section 'reward' as well: its model judges the answers" for name in judged]
+    lines += _unmerged(value, present)
     new = sorted(_groups_as_written(value) & {"new_input_rows", "new_output_rows"})
     if new and "vocabulary" not in present:
         lines.append(f"pretraining.phases: expected a section 'vocabulary' as well: the phases train {', '.join(new)}")
     return lines
+
+
+def _unmerged(value: dict[Any, Any], present: set[str]) -> list[str]:
+    """Virtual tokens stand before the text and fold into no weights: nothing can be put on top of them."""
+    section = value.get("instruction")
+    method = section.get("method") if isinstance(section, dict) else None
+    if method not in ("prefix", "prompt"):
+        return []
+    return [
+        f"{name}: does not fit instruction.method {method}, whose virtual tokens fold into no weights; expected lora,"
+        " dora, qlora, head or full there"
+        for name in ("preference", "online", "export")
+        if name in present
+    ]
 
 
 def _groups_as_written(value: dict[Any, Any]) -> set[str]:

@@ -1,149 +1,163 @@
-"""Stage `instruction`: LoRA instruction tuning by TRL's SFTTrainer, on the assistant's tokens only."""
+"""Stage `instruction`: tuning by TRL's SFTTrainer, on the assistant's tokens only, with one of seven methods.
+
+Packed rows keep their examples apart by positions that start again and by having no attention mask at all:
+transformers then builds a block-diagonal one. tests/training/test_instruct.py proves it for SDPA and eager attention.
+"""
 
 from __future__ import annotations
 
-import shutil
+import math
 from pathlib import Path
 from typing import Any
 
 from datasets import Dataset
-from peft import LoraConfig, prepare_model_for_kbit_training
-from transformers import PreTrainedTokenizerBase, PrinterCallback, set_seed
+from peft import PeftConfig, PrefixTuningConfig, PromptTuningConfig, prepare_model_for_kbit_training
+from torch import nn
+from transformers import PreTrainedModel, set_seed
 from trl import SFTConfig, SFTTrainer
 
 from korean_llm import console
-from korean_llm.artifact import write_json
-from korean_llm.chat import open_chat
-from korean_llm.errors import KoreanLLMError
+from korean_llm.chat import Chat
 from korean_llm.machine import Machine
-from korean_llm.modeling.load import load_model, load_tokenizer
+from korean_llm.modeling.load import load_model
 from korean_llm.recipe import InstructionSettings
-from korean_llm.training.checkpoints import WholeCheckpoints, last_checkpoint
-from korean_llm.training.examples import Example, read_examples, split
-from korean_llm.training.faults import StopsAtSignal
-from korean_llm.training.loop import Live, micro_batch
+from korean_llm.training import tuning
+from korean_llm.training.checkpoints import WholeCheckpoints
+from korean_llm.training.examples import Example, read_examples
+from korean_llm.training.loop import micro_batch
+from korean_llm.training.split import split
+
+IGNORED = -100
+_PACK_TOKENS = {"cpu": 1_024, "cuda": 4_096}
 
 
-class InstructionTrainer(WholeCheckpoints, SFTTrainer):
-    """TRL's trainer with checkpoints that are whole."""
+class WholeSFTTrainer(WholeCheckpoints, SFTTrainer):
+    """TRL's trainer, with checkpoints that are whole."""
 
 
 def run(
     settings: InstructionSettings, inputs: dict[str, Path], out: Path, machine: Machine, seed: int
 ) -> dict[str, Any]:
-    """Tune an adapter on the model of inputs["model"]; write out/adapter in PEFT's own format."""
-    set_seed(seed)
-    folder = inputs["model"] / "model"
-    tokenizer = load_tokenizer(folder)
-    chat = open_chat(tokenizer)
-    examples = split(read_examples(settings.data, settings.max_examples), chat, settings.max_tokens)
-    separate_pad(tokenizer)
-    served_template, tokenizer.chat_template = tokenizer.chat_template, chat.training_template
-    trainer = _trainer(settings, folder, tokenizer, examples.train, examples.holdout, out, machine, seed)
-    before = trainer.evaluate()["eval_loss"]
-    resume = last_checkpoint(out / "checkpoints")
-    trainer.train(resume_from_checkpoint=str(resume) if resume else None)
-    after = trainer.evaluate()["eval_loss"]
-    console.log_metrics(out, phase="after", holdout_loss_before=before, holdout_loss_after=after)
+    """Tune on the model of inputs["model"]; write out/adapter in PEFT's own format, or out/model.
 
-    tokenizer.chat_template = served_template
-    _save(trainer, tokenizer, inputs["model"], out)
-    write_json(out / "adapter" / "template.json", chat.describe())
-    shutil.rmtree(out / "checkpoints")
+    Raises KoreanLLMError where a row, the chat template or the method does not fit.
+    """
+    set_seed(seed)
+    rows = read_examples(settings.data, settings.max_examples)
+    chat = tuning.open_tokenizer(inputs)
+    examples = split(rows, chat, settings.max_tokens, "instruction")
+    model = open_model(settings, inputs["model"] / "model", machine)
+    trainer = WholeSFTTrainer(
+        model=model,
+        args=sft_arguments(settings, encoded(examples.train, chat), out, machine, seed),
+        train_dataset=encoded(examples.train, chat),
+        eval_dataset=encoded(examples.holdout, chat),
+        processing_class=chat.tokenizer,
+        peft_config=adapter_config(settings),
+        callbacks=tuning.callbacks(out, "instruction"),
+    )
+    before = tuning.evaluate(trainer)["eval_loss"]
+    steps = tuning.train(trainer, out)
+    after = tuning.evaluate(trainer)["eval_loss"]
+    console.log_metrics(out, phase="after", holdout_loss_before=before, holdout_loss_after=after)
+    tuned: Any = trainer.model
+    if settings.writes == "adapter":
+        tuning.save_adapter(tuned, chat, inputs["model"], out)
+    else:
+        tuning.save_model(tuned, chat, out)
+    tuning.finish(out, examples.too_long)
     return {
         "counts": {
             "examples": len(examples.train),
             "held_out": len(examples.holdout),
-            "too_long": examples.too_long,
-            "steps": trainer.state.max_steps,
+            "too_long": len(examples.too_long),
+            "steps": steps,
         },
         "metrics": {"holdout_loss_before": round(before, 4), "holdout_loss_after": round(after, 4)},
     }
 
 
-def separate_pad(tokenizer: PreTrainedTokenizerBase) -> None:
-    """Give padding a token of its own among those the tokenizer has: pad = eos would hide the end of answers.
-
-    Raises KoreanLLMError where the tokenizer has no other token to pad with.
-    """
-    if tokenizer.pad_token_id is not None and tokenizer.pad_token_id != tokenizer.eos_token_id:
-        return
-    for token in (tokenizer.unk_token, *tokenizer.all_special_tokens):
-        if token and token != tokenizer.eos_token:
-            tokenizer.pad_token = token
-            return
-    raise KoreanLLMError("the tokenizer has no token but EOS to pad with; set pad_token in its tokenizer_config.json.")
+def encoded(examples: list[Example], chat: Chat) -> Dataset:
+    """Token ids, and labels that are IGNORED wherever the assistant does not speak."""
+    rows = []
+    for example in examples:
+        ids, mask = chat.encode(example.messages)
+        labels = [token if spoken else IGNORED for token, spoken in zip(ids, mask, strict=True)]
+        rows.append({"input_ids": ids, "labels": labels})
+    return Dataset.from_list(rows)
 
 
-def _dataset(examples: list[Example]) -> Dataset:
-    return Dataset.from_list([{"messages": example.messages} for example in examples])
-
-
-def _trainer(
-    settings: InstructionSettings,
-    folder: Path,
-    tokenizer: PreTrainedTokenizerBase,
-    train: list[Example],
-    holdout: list[Example],
-    out: Path,
-    machine: Machine,
-    seed: int,
-) -> SFTTrainer:
+def open_model(settings: InstructionSettings, folder: Path, machine: Machine) -> PreTrainedModel:
+    """The model with what its method trains switched on; adapters are put on by the trainer."""
     quantized = settings.method == "qlora"
     model = load_model(folder, machine, quantized=quantized)
     if quantized:
-        model = prepare_model_for_kbit_training(model)
-    trainer = InstructionTrainer(
-        model=model,
-        args=_arguments(settings, out / "checkpoints", machine, seed),
-        train_dataset=_dataset(train),
-        eval_dataset=_dataset(holdout),
-        processing_class=tokenizer,
-        peft_config=LoraConfig(
-            r=settings.lora.rank,
-            lora_alpha=settings.lora.alpha,
-            lora_dropout=settings.lora.dropout,
-            target_modules=settings.lora.target_modules,
-            task_type="CAUSAL_LM",
-        ),
-        callbacks=[Live(out, "instruction", 0), StopsAtSignal()],
-    )
-    trainer.remove_callback(PrinterCallback)
-    return trainer
+        return prepare_model_for_kbit_training(model)
+    if settings.method == "head":
+        free_head(model)
+    return model
 
 
-def _arguments(settings: InstructionSettings, folder: Path, machine: Machine, seed: int) -> SFTConfig:
-    cuda = machine.torch_device().type == "cuda"
-    micro = micro_batch(settings.batch_examples, min(settings.max_tokens, 1_024), machine)
-    return SFTConfig(
-        output_dir=str(folder),
-        num_train_epochs=settings.epochs,
-        per_device_train_batch_size=micro,
-        per_device_eval_batch_size=micro,
-        gradient_accumulation_steps=settings.batch_examples // micro,
+def free_head(model: PreTrainedModel) -> None:
+    """Freeze everything but the output head; a head that is the embedding table gets a table of its own first."""
+    model.requires_grad_(False)
+    head, embedding = model.get_output_embeddings(), model.get_input_embeddings()
+    if head.weight is embedding.weight:
+        head.weight = nn.Parameter(embedding.weight.detach().clone())
+        model.config.tie_word_embeddings = False
+    head.weight.requires_grad_(True)
+
+
+def adapter_config(settings: InstructionSettings) -> PeftConfig | None:
+    """PEFT's settings of the method; None for one that trains the model's own weights.
+
+    DoRA: Liu et al. 2024, arXiv 2402.09353. Prefix tuning: Li and Liang 2021, arXiv 2101.00190. Prompt tuning:
+    Lester et al. 2021, arXiv 2104.08691.
+    """
+    if settings.method in ("head", "full"):
+        return None
+    if settings.method == "prefix":
+        return PrefixTuningConfig(task_type="CAUSAL_LM", num_virtual_tokens=settings.virtual_tokens)
+    if settings.method == "prompt":
+        return PromptTuningConfig(task_type="CAUSAL_LM", num_virtual_tokens=settings.virtual_tokens)
+    return tuning.lora_config(settings.lora, "CAUSAL_LM", use_dora=settings.method == "dora")
+
+
+def sft_arguments(settings: InstructionSettings, rows: Dataset, out: Path, machine: Machine, seed: int) -> SFTConfig:
+    """The trainer's arguments; packed or not, a step takes batch_examples examples on average."""
+    packing = settings.packing and settings.method not in ("prefix", "prompt")
+    if packing:
+        lengths = [len(ids) for ids in rows["input_ids"]]
+        length, batch = pack_shape(lengths, settings.batch_examples, _PACK_TOKENS[machine.torch_device().type])
+        micro = 1
+    else:
+        length, batch = settings.max_tokens, settings.batch_examples
+        micro = micro_batch(batch, min(length, 1_024), machine)
+    shared = tuning.arguments(
+        out,
+        machine,
+        seed,
+        micro=micro,
+        batch=batch,
         learning_rate=settings.learning_rate,
-        lr_scheduler_type="cosine",
-        max_length=settings.max_tokens,
-        assistant_only_loss=True,
+        checkpoint_every=settings.checkpoint_every_steps,
+    )
+    return SFTConfig(
+        **shared,
+        num_train_epochs=settings.epochs,
+        max_length=length,
+        packing=packing,
+        packing_strategy="bfd",
+        eval_packing=False,
         loss_type="nll",
-        bf16=cuda,
-        use_cpu=not cuda,
-        activation_checkpointing=cuda,
-        save_strategy="steps",
-        save_steps=settings.checkpoint_every_steps,
-        logging_steps=1,
-        disable_tqdm=True,
-        report_to=[],
-        seed=seed,
-        data_seed=seed,
-        dataset_num_proc=None,
     )
 
 
-def _save(trainer: SFTTrainer, tokenizer: PreTrainedTokenizerBase, model: Path, out: Path) -> None:
-    """Save the adapter; its base is named relative to the run, not by a path of this machine."""
-    adapter: Any = trainer.model
-    for config in adapter.peft_config.values():
-        config.base_model_name_or_path = f"../../{model.name}/model"
-    adapter.save_pretrained(str(out / "adapter"))
-    tokenizer.save_pretrained(str(out / "adapter"))
+def pack_shape(lengths: list[int], batch: int, limit: int) -> tuple[int, int]:
+    """Tokens of a packed row, and packed rows in a step, so that a step holds `batch` examples on average.
+
+    A row has at most `limit` tokens, unless one example alone is longer.
+    """
+    step = batch * sum(lengths) / len(lengths)
+    length = max(max(lengths), math.ceil(step / math.ceil(step / limit)))
+    return length, max(1, round(step / length))
