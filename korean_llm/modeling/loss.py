@@ -169,14 +169,18 @@ def _all_chunks(
     """The loss; fills gradient_TD, where there is one, and adds to the vocabulary's gradients."""
     columns_T, exact = vocabulary.columns_of(labels_T), _exact(hidden_TD.dtype)
     loss = hidden_TD.new_zeros((), dtype=exact)
-    buffer_CW = hidden_TD.new_empty((min(chunk, len(hidden_TD)), vocabulary.width))
+    # Buffers for all chunks: one that a loop makes anew stands beside its predecessor for a moment.
+    logits_buffer_CW = hidden_TD.new_empty((min(chunk, len(hidden_TD)), vocabulary.width))
+    short = logits_buffer_CW.dtype != exact
+    scores_buffer_CW = torch.empty_like(logits_buffer_CW, dtype=exact) if short else logits_buffer_CW
     for start in range(0, len(hidden_TD), chunk):
         hidden_CD = hidden_TD[start : start + chunk]
-        logits_CW = buffer_CW[: len(hidden_CD)]
+        logits_CW, scores_CW = logits_buffer_CW[: len(hidden_CD)], scores_buffer_CW[: len(hidden_CD)]
         vocabulary.logits(hidden_CD, logits_CW)
-        scores_CW = logits_CW.to(exact)
+        if short:
+            scores_CW.copy_(logits_CW)
         loss += _loss_and_delta(scores_CW, columns_T[start : start + chunk])
-        if scores_CW is not logits_CW:
+        if short:
             logits_CW.copy_(scores_CW)
         if gradient_TD is not None:
             vocabulary.hidden_gradient(logits_CW, gradient_TD[start : start + chunk])
