@@ -13,7 +13,7 @@ quickstart: $(STAMP)  ## the whole chain on a small real model, on the CPU
 	@echo "demo:   $(BIN)/korean-llm demo runs/quickstart"
 
 test: $(STAMP) lint  ## lint, types and tests
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 
 lint: $(STAMP)
 	$(BIN)/ruff format --check .
@@ -21,7 +21,7 @@ lint: $(STAMP)
 	$(BIN)/mypy
 
 BASE := runs/quickstart/base/model
-BENCHES := retrieval.py "vocabulary.py bars" "vocabulary.py peers" "vocabulary.py learning" "vocabulary.py table" \
+BENCHES := loss.py memory.py training.py packing.py documents.py retrieval.py "vocabulary.py bars" "vocabulary.py peers" "vocabulary.py learning" "vocabulary.py table" \
 	"tournament.py $(BASE)" "extension_curve.py $(BASE) .artifacts"
 
 bench: $(STAMP)  ## speed and quality against peers, side by side; some take the quickstart's base
