@@ -16,8 +16,8 @@ from torch.distributed.tensor import DTensor
 from transformers import Trainer
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
-from korean_llm.modeling.head import causal_loss
 from korean_llm.modeling.trainable import load_parameters, put, save_parameters, whole
+from korean_llm.training.chunked import ChunkedLoss
 
 PARAMETERS = "parameters.safetensors"
 _ASIDE = "writing"
@@ -82,7 +82,7 @@ def _flush(path: Path) -> None:
         os.close(opened)
 
 
-class PhaseTrainer(WholeCheckpoints):
+class PhaseTrainer(ChunkedLoss, WholeCheckpoints):
     """Trainer whose checkpoints hold exactly the parameters that a run trains, and the optimizer's state, by name.
 
     PEFT's own saving would leave out trained base weights, and a whole model per checkpoint would be wasteful.
@@ -97,19 +97,6 @@ class PhaseTrainer(WholeCheckpoints):
         # So the Trainer leaves the model as it is, instead of copying all of it to every process. It is told so after
         # its own beginning, where it would refuse to checkpoint a model of which it cannot save the optimizer.
         self.is_distributed_loading_by_transformers = sharded
-
-    def compute_loss(
-        self,
-        model: nn.Module,
-        inputs: dict[str, Any],
-        return_outputs: bool = False,
-        num_items_in_batch: torch.Tensor | int | None = None,
-    ) -> Any:
-        """The model's own loss, in chunks of tokens: the logits of all of them never stand in memory."""
-        loss = causal_loss(model, inputs, num_items_in_batch)
-        if num_items_in_batch is not None:  # of all processes, over which gradients are averaged
-            loss = loss * self.accelerator.num_processes
-        return (loss, {}) if return_outputs else loss
 
     @contextmanager
     def _defer_fsdp_gradient_reduction(self) -> Iterator[None]:

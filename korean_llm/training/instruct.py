@@ -23,6 +23,7 @@ from korean_llm.modeling.load import load_model
 from korean_llm.recipe import InstructionSettings
 from korean_llm.training import tuning
 from korean_llm.training.checkpoints import WholeCheckpoints
+from korean_llm.training.chunked import ChunkedLoss
 from korean_llm.training.examples import Example, read_examples
 from korean_llm.training.loop import micro_batch
 from korean_llm.training.split import split
@@ -31,8 +32,8 @@ IGNORED = -100
 _PACK_TOKENS = {"cpu": 1_024, "cuda": 4_096}
 
 
-class WholeSFTTrainer(WholeCheckpoints, SFTTrainer):
-    """TRL's trainer, with checkpoints that are whole."""
+class InstructionTrainer(ChunkedLoss, WholeCheckpoints, SFTTrainer):
+    """TRL's trainer, with a loss in chunks and checkpoints that are whole."""
 
 
 def run(
@@ -47,7 +48,7 @@ def run(
     chat = tuning.open_tokenizer(inputs)
     examples = split(rows, chat, settings.max_tokens, "instruction")
     model = open_model(settings, inputs["model"] / "model", machine)
-    trainer = WholeSFTTrainer(
+    trainer = InstructionTrainer(
         model=model,
         args=sft_arguments(settings, encoded(examples.train, chat), out, machine, seed),
         train_dataset=encoded(examples.train, chat),
