@@ -15,9 +15,11 @@ import pytest
 from korean_llm.artifact import load_manifest
 from korean_llm.cli import main
 from korean_llm.corpus.card import load_card
+from korean_llm.inspection import survey
 from korean_llm.training.examples import read_examples
 from tests.training.task import ALWAYS, OTHER, RULE, accuracy, instructions, preferences, questions, small_base
 
+CHAIN = ("base", "instruction", "reward", "rejection_sampling", "online", "export", "evaluation")
 FAST = "max_tokens: 64, batch_examples: 16, checkpoint_every_steps: 1_000"
 
 
@@ -84,6 +86,10 @@ def wrong(chain: Path, machine) -> Path:
     model = chain / "instruction" / "model"
     assert accuracy(model, None, machine) < 0.1 and accuracy(model, None, machine, ALWAYS) < 0.6
     return model
+
+
+def test_every_stage_stands_on_what_it_says(chain: Path) -> None:
+    assert {finding.stage: finding.state for finding in survey(chain)} == dict.fromkeys(CHAIN, "verified")
 
 
 def test_full_tuning_learns_the_answers(chain: Path, wrong: Path) -> None:
