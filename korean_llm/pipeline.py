@@ -196,7 +196,7 @@ class Run:
         return {role: name for role, name in found.items() if name is not None}
 
     def _writes(self, name: str, role: str) -> bool:
-        """Whether a stage leaves what a role stands for: only instruction tuning has a choice, a model or an adapter."""
+        """Whether a stage leaves what a role stands for: instruction tuning leaves a model or an adapter."""
         instruction = self.recipe.instruction
         if name != "instruction" or instruction is None or role not in ("model", "adapter"):
             return True
