@@ -31,8 +31,8 @@ def survey(folder: Path) -> list[Finding]:
     findings: list[Finding] = []
     known: dict[str, str] = {}
     for stage in console.progress(run.stages, "verifying"):
-        readers = {role: next((n for n in names if n in run.names), role) for role, names in stage.reads.items()}
-        findings.append(_finding(run.folder / stage.name, {role: known.get(n, "") for role, n in readers.items()}))
+        current = {role: known.get(name, "") for role, name in run.sources(stage).items()}
+        findings.append(_finding(run.folder / stage.name, current))
         known[stage.name] = findings[-1].fingerprint
     return findings
 

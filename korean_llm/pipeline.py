@@ -187,14 +187,26 @@ class Run:
             return documents | {f"questions:{name}": name for name in recipe.retrieval.questions}
         return {}
 
+    def sources(self, stage: Stage) -> dict[str, str]:
+        """Role → the stage of this recipe whose artifact stands for it: the first there is."""
+        found = {
+            role: next((name for name in candidates if name in self.names and self._writes(name, role)), None)
+            for role, candidates in stage.reads.items()
+        }
+        return {role: name for role, name in found.items() if name is not None}
+
+    def _writes(self, name: str, role: str) -> bool:
+        """Whether a stage leaves what a role stands for: instruction tuning leaves a model or an adapter."""
+        instruction = self.recipe.instruction
+        if name != "instruction" or instruction is None or role not in ("model", "adapter"):
+            return True
+        return instruction.writes == role
+
     def inputs(self, stage: Stage) -> tuple[dict[str, Path], dict[str, str]]:
         """Role → folder and role → fingerprint of everything the stage reads that stands already."""
         folders: dict[str, Path] = {}
         fingerprints: dict[str, str] = {}
-        for role, candidates in stage.reads.items():
-            name = next((name for name in candidates if name in self.names and self._writes(name, role)), None)
-            if name is None:
-                continue
+        for role, name in self.sources(stage).items():
             manifest = artifact.load_manifest(self.folder / name)
             if manifest is None:
                 raise KoreanLLMError(
@@ -206,13 +218,6 @@ class Run:
             card = load_card(corpus)
             folders[role], fingerprints[role] = card.folder, card.fingerprint
         return folders, fingerprints
-
-    def _writes(self, name: str, role: str) -> bool:
-        """Whether a stage of this recipe leaves what a role stands for: only instruction tuning has a choice."""
-        instruction = self.recipe.instruction
-        if name != "instruction" or instruction is None or role not in ("model", "adapter"):
-            return True
-        return instruction.writes == role
 
     def identity(self, stage: Stage, fingerprints: dict[str, str]) -> dict[str, Any]:
         """What decides whether a finished artifact still answers: kind, settings, inputs, seed."""

@@ -482,3 +482,23 @@ def test_other_errors_are_not_taken_for_a_full_disk() -> None:
         disk_errors("corpus", Path("run")),
     ):
         raise OSError(28, "two\n lines")
+
+
+@pytest.mark.parametrize(("method", "model"), [("lora", "base"), ("full", "instruction")])
+def test_tuning_stands_on_the_model_or_the_adapter_there_is(
+    place: Path, tmp_path: Path, method: str, model: str
+) -> None:
+    text = (
+        f"name: tuned\nbase: {place}/base\ninstruction: {{method: {method}, data: [instructions-ko]}}\n"
+        "reward: {data: [preferences-ko]}\nrejection_sampling: {data: [preferences-ko]}\n"
+        "preference: {data: [preferences-ko]}\nonline: {data: [preferences-ko]}\nexport: {}\n"
+    )
+    run = run_of(text, tmp_path / "run", Machine())
+    found = {stage.name: run.sources(stage) for stage in run.stages}
+    adapter = {"adapter": "instruction"} if method == "lora" else {}
+    assert found["instruction"] == {"model": "base"}
+    assert found["reward"] == {"model": model}
+    assert found["rejection_sampling"] == {"model": model, "reward": "reward", **adapter}
+    assert found["preference"] == {"model": model, **adapter}
+    assert found["online"] == {"model": model, "adapter": "preference", "reward": "reward"}
+    assert found["export"] == {"model": model, "adapter": "online"}

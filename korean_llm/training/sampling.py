@@ -59,8 +59,7 @@ def draw(model: Any, chat: Chat, prompt: Prompt, settings: Sampling, seed: int) 
         )
     end = chat.tokenizer.eos_token_id
     answers = [ids.tolist() for ids in ids_BT[:, encoded["input_ids"].shape[1] :]]
-    texts = [str(chat.tokenizer.decode(ids, skip_special_tokens=True)) for ids in answers]
-    return [Answer(text.strip(), end in ids) for text, ids in zip(texts, answers, strict=True)]
+    return [Answer(str(chat.tokenizer.decode(ids, skip_special_tokens=True)).strip(), end in ids) for ids in answers]
 
 
 def answered(prompt: list[Message], answer: str) -> list[Message]:
