@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
-from itertools import accumulate
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import accumulate, repeat
+from math import floor
 from pathlib import Path
 
 import numpy as np
 
-from korean_llm.corpus.documents import TRAIN, read_documents
+from korean_llm.corpus.documents import TRAIN, read_documents, read_shares
 from korean_llm.errors import KoreanLLMError
 from korean_llm.vocabulary.family import Family
 from korean_llm.vocabulary.learn import LETTER_BYTES, Words
@@ -20,15 +21,33 @@ _ANALYSED_WORDS = 20_000
 
 
 def korean_texts(corpus: Path, max_bytes: int, seed: int) -> Iterator[str]:
-    """Korean training documents of about max_bytes of UTF-8 at most, thinned evenly over the corpus where it is larger.
+    """Korean training documents, about max_bytes of UTF-8 at most, mixed by the corpus's shares as training mixes them.
 
-    Which documents are read depends on their ids and the seed alone, not on their order.
+    A source that is smaller than its share is read more than once, one that is larger is thinned evenly. Which
+    documents are read depends on their ids and the seed alone, not on their order.
     """
     path = corpus / TRAIN
-    total = sum(len(document.text.encode()) for document in read_documents(path) if document.language == "ko")
+    sizes: Counter[str] = Counter()
     for document in read_documents(path):
-        if document.language == "ko" and _position(document.id, seed) * total < max_bytes:
-            yield document.text
+        if document.language == "ko":
+            sizes[document.source] += len(document.text.encode())
+    times = readings(sizes, read_shares(corpus), max_bytes)
+    for document in read_documents(path):
+        if document.language == "ko":
+            yield from repeat(document.text, floor(times[document.source] + _position(document.id, seed)))
+
+
+def readings(sizes: Mapping[str, int], shares: Mapping[str, float], max_bytes: int) -> dict[str, float]:
+    """How often each source is read: all in proportion to their shares, none left out in part unless max_bytes asks.
+
+    Args:
+        sizes: bytes of each source that is not empty.
+        shares: share of each of them and of others.
+        max_bytes: bytes that are read in all, at most.
+    """
+    wanted = sum(shares[source] for source in sizes)
+    total = min(max_bytes, max((size * wanted / shares[source] for source, size in sizes.items()), default=0))
+    return {source: total * shares[source] / wanted / size for source, size in sizes.items()}
 
 
 def _position(id: str, seed: int) -> float:
