@@ -105,8 +105,8 @@ class Bench:
     def first_tokens(self, name: str, mixture: str = "general") -> Callable[[int], Tokenizer]:
         """Number → the tokenizer with so many of the tokens learned once: they are what a shorter learning gives."""
         from korean_llm.recipe import VocabularySettings
-        from korean_llm.vocabulary.extension import learn
         from korean_llm.vocabulary.families import family_of
+        from korean_llm.vocabulary.learned import learn
         from korean_llm.vocabulary.worth import TYPICAL
 
         folder = self.base(name)

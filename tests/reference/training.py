@@ -37,7 +37,7 @@ print(time.perf_counter() - start)""",
     "ours, learning": _OURS.replace(
         "{imports}",
         """from korean_llm.recipe import VocabularySettings
-from korean_llm.vocabulary.extension import learn
+from korean_llm.vocabulary.learned import learn
 from korean_llm.vocabulary.families import family_of
 from korean_llm.vocabulary.worth import TYPICAL""",
     ).replace(
