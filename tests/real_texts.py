@@ -120,7 +120,7 @@ def other_lines() -> Iterator[tuple[str, str]]:
     """
     sources = {
         "English": _english(),
-        "code": _lines_of(_files(_CODE)),
+        "code": lines_of(_files(_CODE)),
         "other scripts": _other_scripts(),
         "generated": generated_strings(),
     }
@@ -143,7 +143,7 @@ def _english() -> Iterator[str]:
                 yield from row["text"].split("\n")
         for row in rows("evaluation/parallel_ntrex_200"):
             yield row["en"]
-    yield from _lines_of(_files(_PROSE))
+    yield from lines_of(_files(_PROSE))
 
 
 def _folders() -> list[Path]:
@@ -160,7 +160,8 @@ def _files(suffixes: set[str]) -> Iterator[Path]:
     yield from sorted(found, key=lambda path: position(str(path)))
 
 
-def _lines_of(paths: Iterable[Path]) -> Iterator[str]:
+def lines_of(paths: Iterable[Path]) -> Iterator[str]:
+    """Lines of UTF-8 files that can be read; only line feeds end a line."""
     for path in paths:
         try:
             if not path.is_file() or path.stat().st_size > _MAX_FILE_BYTES:
@@ -182,7 +183,7 @@ def _other_scripts() -> Iterator[str]:
         except (OSError, UnicodeDecodeError, ValueError):
             continue
         yield from (line for message in messages for line in str(message).split("\n") if line)
-    yield from (line for line in _lines_of(_files(_CODE | _PROSE)) if not line.isascii())
+    yield from (line for line in lines_of(_files(_CODE | _PROSE)) if not line.isascii())
 
 
 def _assigned() -> list[list[str]]:

