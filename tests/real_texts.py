@@ -21,18 +21,27 @@ from itertools import islice
 from pathlib import Path
 
 from korean_llm.hangul import HANGUL, holds_hangul
+from korean_llm.vocabulary.words import readings
 
 ROOT = Path(__file__).resolve().parents[1]
 DATA = ROOT.parent / "shared" / "data"
-HELD_OUT = 0.05
-"""Share of rulings and technical documents that nothing learns from."""
+HELD_OUT = {"rulings": 0.05, "technical documents": 0.05, "novels": 0.3, "facts": 0.05, "essays": 0.0, "news": 1.0}
+"""Share of each register's documents that nothing learns from; news is never learned from."""
 
-REGISTERS = {
+FILES = {
     "rulings": "corpus/legal_precedents",
     "technical documents": "corpus/msdocs_human_translated",
     "novels": "corpus/literature",
+    "facts": "instruction/strategyqa_facts",
     "news": "evaluation/parallel_ntrex_200",
 }
+"""Registers of the data folder; "essays" are the project's own prose-ko."""
+
+MIXTURES = {
+    "general": {"rulings": 0.3, "technical documents": 0.3, "novels": 0.15, "facts": 0.15, "essays": 0.1},
+    "law and prose": {"rulings": 0.87, "novels": 0.06, "facts": 0.04, "essays": 0.03},
+}
+"""What is learned from: register → share of the text, as in a recipe's corpus.sources."""
 _MAX_FILE_BYTES = 2_000_000
 _CODE = {".py", ".js", ".ts", ".c", ".h", ".hpp", ".pm", ".css", ".json", ".xml", ".yaml", ".toml"}
 _PROSE = {".rst", ".md", ".txt", ".html"}
@@ -49,38 +58,35 @@ def rows(name: str) -> Iterator[dict[str, str]]:
         yield from map(json.loads, file)
 
 
-def learning_texts(max_bytes: int, mixture: str = "technical") -> list[str]:
-    """Korean to learn from, none of it held out.
+def register(name: str) -> tuple[list[str], list[str]]:
+    """Texts of one register to learn from, and those held out; ordered by a hash, so that a part is a sample."""
+    if name == "essays":
+        with (ROOT / "corpora" / "prose-ko" / "documents.jsonl").open(encoding="utf-8") as file:
+            found = list(map(json.loads, file))
+    else:
+        found = list(rows(FILES[name]))
+    found.sort(key=lambda row: position(row["id"]))
+    field = {"facts": "output", "news": "ko"}.get(name, "text")
+    held = HELD_OUT[name]
+    learned, kept = ([row[field] for row in found if (position(row["id"]) < held) == out] for out in (False, True))
+    return learned, kept
 
-    "technical": all of prose-ko, the rest half rulings, half technical documents. "general": prose-ko eight times (a
-    weight: there is little of it), dialogues and facts of an encyclopedia, the rest rulings.
-    """
-    with (ROOT / "corpora" / "prose-ko" / "documents.jsonl").open(encoding="utf-8") as file:
-        texts = [json.loads(line)["text"] for line in file]
-    registers = ["rulings", "technical documents"]
-    if mixture == "general":
-        registers = ["rulings"]
-        texts *= 8
-        for name in ("instruction/chatbot", "instruction/strategyqa_facts"):
-            texts += [f"{row['instruction']} {row['output']}" for row in rows(name)]
-    each = (max_bytes - sum(len(text.encode()) for text in texts)) // len(registers)
-    for register in registers:
-        learned = [row for row in rows(REGISTERS[register]) if position(row["id"]) >= HELD_OUT]
-        # In an order of its own, so that a part of a set is a sample of it.
-        learned.sort(key=lambda row: position(row["id"]))
-        texts += cut_to([row["text"] for row in learned], each)
+
+def learning_texts(max_bytes: int, mixture: str = "general") -> list[str]:
+    """Korean to learn from, none of it held out, mixed by shares as the vocabulary stage mixes a corpus."""
+    shares = MIXTURES[mixture]
+    learned = {name: register(name)[0] for name in shares}
+    sizes = {name: sum(len(text.encode()) for text in texts) for name, texts in learned.items()}
+    texts = []
+    for name, times in readings(sizes, shares, max_bytes).items():
+        texts += learned[name] * int(times)
+        texts += cut_to(learned[name], round(times % 1 * sizes[name]))
     return texts
 
 
 def held_out(max_bytes: int) -> dict[str, list[str]]:
     """Documents of each register that learning_texts leaves out, at most so many bytes of each."""
-    found = {}
-    for register, name in REGISTERS.items():
-        chosen: Iterable[dict[str, str]] = rows(name)
-        if register in ("rulings", "technical documents"):
-            chosen = (row for row in chosen if position(row["id"]) < HELD_OUT)
-        found[register] = cut_to((row["text"] if "text" in row else row["ko"] for row in chosen), max_bytes)
-    return found
+    return {name: cut_to(register(name)[1], max_bytes) for name in FILES}
 
 
 def cut_to(texts: Iterable[str], max_bytes: int) -> list[str]:
@@ -114,7 +120,7 @@ def other_lines() -> Iterator[tuple[str, str]]:
     """
     sources = {
         "English": _english(),
-        "code": _lines_of(_files(_CODE)),
+        "code": lines_of(_files(_CODE)),
         "other scripts": _other_scripts(),
         "generated": generated_strings(),
     }
@@ -137,7 +143,7 @@ def _english() -> Iterator[str]:
                 yield from row["text"].split("\n")
         for row in rows("evaluation/parallel_ntrex_200"):
             yield row["en"]
-    yield from _lines_of(_files(_PROSE))
+    yield from lines_of(_files(_PROSE))
 
 
 def _folders() -> list[Path]:
@@ -154,7 +160,8 @@ def _files(suffixes: set[str]) -> Iterator[Path]:
     yield from sorted(found, key=lambda path: position(str(path)))
 
 
-def _lines_of(paths: Iterable[Path]) -> Iterator[str]:
+def lines_of(paths: Iterable[Path]) -> Iterator[str]:
+    """Lines of UTF-8 files that can be read; only line feeds end a line."""
     for path in paths:
         try:
             if not path.is_file() or path.stat().st_size > _MAX_FILE_BYTES:
@@ -176,7 +183,7 @@ def _other_scripts() -> Iterator[str]:
         except (OSError, UnicodeDecodeError, ValueError):
             continue
         yield from (line for message in messages for line in str(message).split("\n") if line)
-    yield from (line for line in _lines_of(_files(_CODE | _PROSE)) if not line.isascii())
+    yield from (line for line in lines_of(_files(_CODE | _PROSE)) if not line.isascii())
 
 
 def _assigned() -> list[list[str]]:

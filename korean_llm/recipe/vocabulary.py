@@ -58,4 +58,6 @@ class VocabularySettings(Strict):
     initialise_output: Start | None = Field(
         default=None, description="How new rows of an untied model's head start, where other than the embedding's."
     )
-    learn_max_bytes: Count = Field(default=64_000_000, description="Korean text to learn merges from, at most.")
+    learn_max_bytes: Count = Field(
+        default=64_000_000, description="Korean text to learn from, at most, mixed by the shares of corpus.sources."
+    )

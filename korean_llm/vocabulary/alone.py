@@ -19,8 +19,9 @@ from korean_llm.machine import Machine
 from korean_llm.modeling.load import load_tokenizer
 from korean_llm.modeling.shape import Shape, from_config
 from korean_llm.recipe import Start, VocabularySettings
-from korean_llm.vocabulary.extension import curve, learn, num_rows, prove, refuse_extended, save
+from korean_llm.vocabulary.extension import curve, num_rows, prove, refuse_extended, save
 from korean_llm.vocabulary.families import family_of
+from korean_llm.vocabulary.learned import learn
 from korean_llm.vocabulary.model import StartTexts, save_model
 from korean_llm.vocabulary.report import TOKENS_FILE, compare_fertility, write_tokens
 from korean_llm.vocabulary.worth import TYPICAL, judge

@@ -31,7 +31,7 @@ def piece_bytes(piece: str) -> bytes:
 
 def bytes_piece(raw: bytes) -> str:
     """The entry that stands for these bytes."""
-    return "".join(_CHARACTER[byte] for byte in raw)
+    return raw.decode("latin-1").translate(_CHARACTER)
 
 
 def is_byte_level(state: dict[str, Any]) -> bool:

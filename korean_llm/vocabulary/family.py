@@ -10,10 +10,11 @@ import json
 import re
 import shutil
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from tokenizers import Tokenizer
 
 from korean_llm.errors import KoreanLLMError
@@ -30,6 +31,7 @@ KEPT_FILES = (
     "LICENSE*",
     "NOTICE*",
 )
+_CUT_WORDS = 4_096
 ROWS_MULTIPLE = 128
 """Tables have a multiple of this many rows: tensor cores and sharding want round numbers."""
 
@@ -97,14 +99,10 @@ class Family(ABC):
             for entry, id in state["model"]["vocab"].items()
             if entry not in self.added and (raw := self.entry_bytes(entry)) is not None
         }
-        self._normalizer = Tokenizer.from_str(json.dumps(state)).normalizer
-        nothing: dict[str, Any] = {
-            "added_tokens": [],
-            "normalizer": None,
-            "pre_tokenizer": None,
-            "post_processor": None,
-        }
+        nothing: dict[str, Any] = {"added_tokens": [], "pre_tokenizer": None, "post_processor": None}
         self._bare: Tokenizer = Tokenizer.from_str(json.dumps({**state, **nothing}))
+        self._normalizer = self._bare.normalizer
+        self._bare.normalizer = None
 
     @abstractmethod
     def entry_bytes(self, entry: str) -> bytes | None:
@@ -134,10 +132,15 @@ class Family(ABC):
         """The text in the form that runs are looked for in."""
         return text if self._normalizer is None else str(self._normalizer.normalize_str(text))
 
-    def cut(self, words: Iterable[bytes]) -> list[list[int]]:
-        """The base's ids for words of these bytes, each taken as one word."""
-        entries = [self.entry(word) for word in words]
-        return [encoding.ids for encoding in self._bare.encode_batch_fast(entries, add_special_tokens=False)]
+    def cut(self, words: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+        """The base's ids for words, each taken as one word, one after the other; and how many each has."""
+        symbols, lengths = [np.zeros(0, np.int32)], [np.zeros(0, np.int64)]
+        for start in range(0, len(words), _CUT_WORDS):
+            entries = [self.entry(word.encode()) for word in words[start : start + _CUT_WORDS]]
+            found = self._bare.encode(entries, is_pretokenized=True, add_special_tokens=False)
+            symbols.append(np.array(found.ids, np.int32))
+            lengths.append(np.bincount(np.array(found.word_ids), minlength=len(entries)))
+        return np.concatenate(symbols), np.concatenate(lengths)
 
     def word_ids(self, raw: bytes) -> list[int] | None:
         """The base's ids for one word of these bytes; None where it cannot write all of them."""

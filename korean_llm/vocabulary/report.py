@@ -14,8 +14,8 @@ from korean_llm import console
 from korean_llm.corpus.documents import Document
 from korean_llm.hangul import holds_hangul
 from korean_llm.measure.fertility import Fertility, fertility
-from korean_llm.vocabulary.extension import Learned
 from korean_llm.vocabulary.family import Family
+from korean_llm.vocabulary.learned import Learned
 
 TOKENS_FILE = "tokens.jsonl"
 FERTILITY_FILE = "fertility.json"

@@ -14,8 +14,9 @@ from korean_llm.machine import Machine
 from korean_llm.modeling.load import load_tokenizer
 from korean_llm.modeling.shape import from_config
 from korean_llm.recipe import VocabularySettings
-from korean_llm.vocabulary.extension import Learned, curve, learn, num_rows, prove, refuse_extended, save
+from korean_llm.vocabulary.extension import curve, num_rows, prove, refuse_extended, save
 from korean_llm.vocabulary.families import family_of
+from korean_llm.vocabulary.learned import Learned, learn
 from korean_llm.vocabulary.model import corpus_texts, save_model
 from korean_llm.vocabulary.prove import Proof
 from korean_llm.vocabulary.report import FERTILITY_FILE, TOKENS_FILE, compare_fertility, write_tokens

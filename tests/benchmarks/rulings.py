@@ -11,10 +11,11 @@ from korean_llm.corpus.documents import Document
 from korean_llm.modeling.load import load_tokenizer
 from korean_llm.modeling.shape import from_config
 from korean_llm.recipe import VocabularySettings
-from korean_llm.vocabulary.extension import learn, num_rows, save
+from korean_llm.vocabulary.extension import num_rows, save
 from korean_llm.vocabulary.families import family_of
 from korean_llm.vocabulary.family import Family
 from korean_llm.vocabulary.learn import Merge
+from korean_llm.vocabulary.learned import learn
 from tests import real_texts
 
 ENGLISH = ("english/hf_course_en", "english/fastapi_en", "english/cncf_glossary")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import statistics
 import subprocess
 import sys
@@ -10,54 +9,58 @@ import time
 from collections.abc import Sequence
 from dataclasses import astuple, dataclass
 
-_OURS = """import sys, time
+# Not getrusage's ru_maxrss: Linux hands that of the parent on to the process it starts.
+_START = """
+def peak():
+    with open("/proc/self/status") as status:
+        return next(line.split()[1] for line in status if line.startswith("VmHWM"))
+imported, start = peak(), time.process_time()
+"""
+_END = """
+print(time.process_time() - start, imported, peak())"""
+_LEARN = (
+    """import time
 from pathlib import Path
-{imports}
-with open({documents!r}, encoding="utf-8") as file:
-    start = time.perf_counter()
-    texts = file.read().split("\\0")
-{learn}
-print(time.perf_counter() - start)"""
+from korean_llm.recipe import VocabularySettings
+from korean_llm.vocabulary.families import family_of
+from korean_llm.vocabulary.learned import learn
+from korean_llm.vocabulary.worth import TYPICAL"""
+    + _START
+    + """with open({lines!r}, encoding="utf-8") as lines:
+    settings = VocabularySettings(new_tokens={size}, kiwi_weight=KIWI)
+    learn(family_of(Path({base!r})), lines, settings, TYPICAL)"""
+    + _END
+)
 
 WAYS = {
-    "sentencepiece": """import time, sentencepiece
-start = time.perf_counter()
-sentencepiece.SentencePieceTrainer.train(
-    input={lines!r}, model_prefix={out!r}, vocab_size={size}, model_type="bpe", minloglevel=2)
-print(time.perf_counter() - start)""",
+    "sentencepiece": """import time, sentencepiece"""
+    + _START
+    + """sentencepiece.SentencePieceTrainer.train(
+    input={lines!r}, model_prefix={out!r}, vocab_size={size}, model_type="bpe", num_threads=1, minloglevel=2)"""
+    + _END,
     "tokenizers BpeTrainer": """import time
-from tokenizers import Tokenizer, models, pre_tokenizers, trainers
-start = time.perf_counter()
-tokenizer = Tokenizer(models.BPE())
+from tokenizers import Tokenizer, models, pre_tokenizers, trainers"""
+    + _START
+    + """tokenizer = Tokenizer(models.BPE())
 tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
 tokenizer.train([{lines!r}], trainers.BpeTrainer(
     vocab_size=256 + {size}, initial_alphabet=pre_tokenizers.ByteLevel.alphabet(), show_progress=False))
-tokenizer.save({out!r})
-print(time.perf_counter() - start)""",
-    "ours, learning": _OURS.replace(
-        "{imports}",
-        """from korean_llm.recipe import VocabularySettings
-from korean_llm.vocabulary.extension import learn
-from korean_llm.vocabulary.families import family_of
-from korean_llm.vocabulary.worth import TYPICAL""",
-    ).replace(
-        "{learn}",
-        "learn(family_of(Path({base!r})), texts, VocabularySettings(new_tokens={size}), TYPICAL)",
-    ),
-    "ours, learning, writing and proving": _OURS.replace(
-        "{imports}", "from korean_llm.vocabulary import extend\nextend.__doc__"
-    ).replace("{learn}", "extend(Path({base!r}), texts, {size}, Path({out!r}))"),
+tokenizer.save({out!r})"""
+    + _END,
+    "ours": _LEARN.replace("KIWI", "0"),
+    "ours, scored by Kiwi": _LEARN.replace("KIWI", "0.5"),
 }
-"""Python programs that print the seconds they took after their imports; `str.format` fills in the places."""
+"""Python programs that print CPU seconds after their imports, peak KiB before and at the end; to be formatted."""
 
 
 @dataclass(frozen=True)
 class Cost:
-    """Seconds of a whole process, seconds after its imports, and its peak resident memory in MiB."""
+    """Wall seconds of a whole process, CPU seconds after its imports, its peak resident MiB, and this less imports."""
 
     process_s: float
     learning_s: float
     peak_mib: float
+    growth_mib: float
 
 
 def median(costs: Sequence[Cost]) -> Cost:
@@ -65,15 +68,9 @@ def median(costs: Sequence[Cost]) -> Cost:
 
 
 def in_a_process(source: str, **places: object) -> Cost:
-    """Run one of WAYS. Raises RuntimeError where it fails."""
+    """Run one of WAYS. Raises CalledProcessError where it fails."""
     program = source.format(**{key: value if key == "size" else str(value) for key, value in places.items()})
     start = time.perf_counter()
-    with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        output = process.stdout.read()
-        # Popen would wait without asking for the memory used.
-        _, status, usage = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode:
-        raise RuntimeError(f"a way of learning ended with {process.returncode}")
-    return Cost(time.perf_counter() - start, float(output.split()[-1]), usage.ru_maxrss / 1024)
+    done = subprocess.run([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True, check=True)
+    wall, (seconds, imported, peak) = time.perf_counter() - start, map(float, done.stdout.split()[-3:])
+    return Cost(wall, seconds, peak / 1024, (peak - imported) / 1024)

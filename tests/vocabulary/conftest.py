@@ -11,10 +11,11 @@ from transformers import PreTrainedTokenizerBase
 
 from korean_llm.modeling.load import load_tokenizer
 from korean_llm.recipe import VocabularySettings
-from korean_llm.vocabulary.extension import learn, num_rows, save
+from korean_llm.vocabulary.extension import num_rows, save
 from korean_llm.vocabulary.families import family_of
 from korean_llm.vocabulary.family import Encode, Family
 from korean_llm.vocabulary.learn import Merge
+from korean_llm.vocabulary.learned import learn
 from korean_llm.vocabulary.prove import Prover
 from korean_llm.vocabulary.words import korean_texts
 from korean_llm.vocabulary.worth import TYPICAL

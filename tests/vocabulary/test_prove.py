@@ -124,6 +124,20 @@ def test_text_that_decodes_otherwise_is_found(extension: Extension) -> None:
         extension.prover(extended).texts(TEXTS)
 
 
+def test_text_that_only_the_extension_streams_otherwise_is_found(extension: Extension) -> None:
+    """Whole texts decode alike; a syllable that stands at the end for a moment only is given out as another."""
+    odd = {"type": "Replace", "pattern": {"Regex": "고$"}, "content": "?"}
+
+    def spoil(state: dict[str, Any]) -> None:
+        state["decoder"] = {"type": "Sequence", "decoders": [state["decoder"], {"type": "Fuse"}, odd]}
+
+    prover = Prover(extension.family, extension.base, spoiled(extension, spoil), extension.merges, extension.rows)
+    with pytest.raises(KoreanLLMError, match="a text decodes otherwise token by token\n") as caught:
+        prover.texts(["저녁을 먹고 나서"])
+    assert "먹고" in str(caught.value)
+    prover.texts(["저녁을 나서"])
+
+
 def test_text_that_the_base_streams_otherwise_too_is_told_apart(extension: Extension) -> None:
     odd = {"type": "Replace", "pattern": {"String": "고 나"}, "content": "?"}
 

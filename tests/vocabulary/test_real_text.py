@@ -37,6 +37,7 @@ def test_2000_tokens_from_400_kb_reach_the_bar(tmp_path: Path) -> None:
     for part, start, end in (("train", 60_000, 193_000), ("holdout", 0, 60_000)):
         with gzip.open(corpus / f"{part}.jsonl.gz", "wt", encoding="utf-8") as file:
             file.writelines(json.dumps(read(name, start, end), ensure_ascii=False) + "\n" for name in SOURCES)
+    (corpus / "shares.json").write_text(json.dumps(dict.fromkeys(SOURCES, 1 / len(SOURCES))), encoding="utf-8")
     inputs = {"base": write_base(tmp_path / "base"), "corpus": corpus}
     result = run(VocabularySettings(new_tokens=2000), inputs, out, Machine(device="cpu"), 17)
     assert result["counts"]["learned_from_bytes"] < 400_000

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import gzip
+import json
 import unicodedata
 from collections import Counter
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from korean_llm.vocabulary.families import family_of
-from korean_llm.vocabulary.words import count_runs, cut_words, korean_texts, morpheme_starts
+from korean_llm.vocabulary.words import count_runs, cut_words, korean_texts, morpheme_starts, readings
 from tests.vocabulary.conftest import Extension
 from tests.vocabulary.tiny import base_tokenizer, write_corpus
 
@@ -34,6 +36,37 @@ def test_a_larger_corpus_is_thinned_evenly_and_independently_of_order(tmp_path: 
     path.write_bytes(gzip.compress(b"".join(reversed(lines))))
     assert set(korean_texts(corpus, half, seed=1)) == set(chosen)
     assert set(korean_texts(corpus, half, seed=2)) != set(chosen)
+
+
+def test_sources_are_read_by_their_shares(tmp_path: Path) -> None:
+    rows = [("big", f"큰 {i:02}") for i in range(60)] + [("small", f"작은 {i:02}") for i in range(10)]
+    documents = [
+        {"id": f"{source}-{i}", "source": source, "language": "ko", "title": "", "text": text}
+        for i, (source, text) in enumerate(rows)
+    ]
+    lines = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in documents)
+    (tmp_path / "train.jsonl.gz").write_bytes(gzip.compress(lines.encode()))
+    (tmp_path / "shares.json").write_text('{"big": 0.3, "small": 0.2, "english": 0.5}')
+    read = Counter(korean_texts(tmp_path, 10**9, seed=1))
+    big, small = ([read[text] for source, text in rows if source == name] for name in ("big", "small"))
+    assert set(big) == {1}
+    assert min(small) >= 2
+    size = {name: sum(len(text.encode()) for source, text in rows if source == name) for name in ("big", "small")}
+    wanted = size["big"] * 2 / 3
+    assert abs(sum(count * size["small"] / 10 for count in small) - wanted) <= 2 * size["small"] / 10
+    halved = list(korean_texts(tmp_path, int(size["big"] + wanted) // 2, seed=1))
+    assert 20 < sum("큰" in text for text in halved) < 40
+    assert 12 < sum("작은" in text for text in halved) < 24
+
+
+def test_readings_keep_the_shares_and_the_cap() -> None:
+    sizes, shares = {"a": 1_000, "b": 10, "c": 50}, {"a": 0.5, "b": 0.25, "c": 0.15, "other": 0.1}
+    for cap in (10**9, 800):
+        times = readings(sizes, shares, cap)
+        read = {name: times[name] * size for name, size in sizes.items()}
+        assert {name: round(size / read["a"], 9) for name, size in read.items()} == {"a": 1, "b": 0.5, "c": 0.3}
+        assert min(cap, 1_800) == pytest.approx(sum(read.values()))
+    assert readings({}, shares, 10) == {}
 
 
 def test_counts_runs_of_hangul_with_the_space_before_them(extension: Extension) -> None:

@@ -181,4 +181,5 @@ def write_corpus(folder: Path, korean: list[str] | None = None) -> Path:
     for name, chosen in (("train", [r for i, r in enumerate(rows) if i % 10]), ("holdout", rows[::10])):
         with gzip.open(folder / f"{name}.jsonl.gz", "wt", encoding="utf-8") as file:
             file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in chosen)
+    (folder / "shares.json").write_text('{"tiny-ko": 0.75, "tiny-en": 0.25}', encoding="utf-8")
     return folder

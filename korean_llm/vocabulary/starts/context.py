@@ -12,7 +12,7 @@ from korean_llm.measure.bits import start_token, windows
 
 COUNTED_BYTES = 2_000_000
 """Korean text whose tokens are counted, at most."""
-FIT_BYTES = {"ko": 96_000, "en": 24_000}
+FIT_BYTES = {"ko": 64_000, "en": 8_000}
 """Text that the model reads once to fit rows to, at most, by language."""
 _PIECE_BYTES = 1_500
 _WINDOW_CHARS = 600
