@@ -18,6 +18,7 @@ from korean_llm.machine import Machine
 
 _BATCH = 32
 _GPU_BATCH = 256
+_KEPT_QUERIES = 1_000
 
 
 class Encoder:
@@ -26,6 +27,7 @@ class Encoder:
     def __init__(self, folder: Path, query_prefix: str, passage_prefix: str, machine: Machine) -> None:
         self.model = load_encoder(folder, machine)
         self.query_prefix, self.passage_prefix = query_prefix, passage_prefix
+        self._queries: dict[str, np.ndarray] = {}
         self._batch = _GPU_BATCH if self.model.device.type == "cuda" else _BATCH
 
     @property
@@ -46,8 +48,14 @@ class Encoder:
         return vectors_MD
 
     def query(self, text: str) -> np.ndarray:
-        """(D,) float32."""
-        return self._encode([self.query_prefix + text])[0]
+        """(D,) float32; the last questions are kept, for one is often asked by several parts of an answer."""
+        found = self._queries.get(text)
+        if found is None:
+            found = self._encode([self.query_prefix + text])[0]
+            if len(self._queries) >= _KEPT_QUERIES:
+                self._queries.clear()
+            self._queries[text] = found
+        return found
 
     def _encode(self, texts: list[str]) -> np.ndarray:
         found = self.model.encode(

@@ -6,7 +6,7 @@ lexical search alone on three of four; z-scores keep the distances and make the 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -59,6 +59,18 @@ _SCALES: dict[Method, Callable[[Arm], tuple[np.ndarray, float]]] = {
     "rrf": reciprocal_ranks,
     "min-max": min_max,
 }
+
+
+def mean_scores(arms: Sequence[Arm]) -> tuple[np.ndarray, np.ndarray]:
+    """(numbers, scores): the mean over several rankings; a passage that one does not list has its least score there."""
+    numbers = np.unique(np.concatenate([arm.numbers for arm in arms]))
+    total = np.zeros(len(numbers))
+    for arm in arms:
+        own = np.full(len(numbers), arm.scores.min(initial=0.0))
+        own[np.searchsorted(numbers, arm.numbers)] = arm.scores
+        total += own / len(arms)
+    order = np.argsort(-total, kind="stable")
+    return numbers[order], total[order]
 
 
 def fuse(lexical: Arm, dense: Arm | None, dense_weight: float, method: Method = "z-score") -> Arm:

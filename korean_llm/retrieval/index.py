@@ -17,9 +17,11 @@ from korean_llm.errors import KoreanLLMError
 from korean_llm.machine import Machine
 from korean_llm.retrieval import store, writer
 from korean_llm.retrieval.analyzer import analyzer
-from korean_llm.retrieval.cut import Document, is_unicode
-from korean_llm.retrieval.fuse import TOP, Arm, fuse
+from korean_llm.retrieval.cut import Document, is_unicode, passage_text
+from korean_llm.retrieval.expand import language_model
+from korean_llm.retrieval.fuse import TOP, Arm, fuse, mean_scores
 from korean_llm.retrieval.lexical import Lexical, Question
+from korean_llm.retrieval.rerank import RERANKED, rerank
 from korean_llm.retrieval.segment import Segment
 from korean_llm.retrieval.store import INDEX, SEGMENTS, Options, State
 
@@ -176,25 +178,53 @@ class Index:
         """The k best passages. Raises KoreanLLMError for an empty question or one of over 10,000 characters."""
         question = checked_question(question)
         asked = self.lexical.question(question)
-        lexical = self._lexical_arm(asked, TOP if self.dense else k)
-        if self.dense is None:
-            return self._hits(self._filled(lexical, k), asked, None)
-        query_D = self.dense.encoder.query(question)
-        dense = self._dense_arm(query_D)
-        return self._hits(self._filled(self.fused(lexical, dense), k), asked, query_D)
+        query_D = self.dense.encoder.query(question) if self.dense else None
+        plain = self.dense is None and self.options.expansion == "none" and self.options.reranker is None
+        best = self._lexical_arm(asked, k) if plain else self.ranked(question)
+        return self._hits(self._filled(best, k), asked, query_D)
 
-    def fused(self, lexical: Arm, dense: Arm | None) -> Arm:
-        """Both arms as one, best 100 first, as the index's options say."""
-        found = fuse(lexical, dense, self.options.dense_weight, self.options.fusion)
-        numbers, scores = self._ordered(found.numbers, found.scores)
+    def ranked(self, question: str, options: Options | None = None) -> Arm:
+        """The best 100 passages after every stage that the options (by default the index's own) switch on."""
+        options = options or self.options
+        best = self._expanded(question, options)
+        if options.reranker is None:
+            return best
+        texts = [self.text(int(number)) for number in best.numbers[:RERANKED]]
+        return Arm(*self._ordered(*rerank(options.reranker, question, texts, best, options.rerank_weight)))
+
+    def _expanded(self, question: str, options: Options) -> Arm:
+        if options.expansion == "none":
+            return self.fused(*self.arms(question), options)
+        model = language_model(options.endpoint, options.endpoint_model)
+        if options.expansion == "hyde":
+            if self.dense is None:
+                raise KoreanLLMError("HyDE needs an index with an encoder; make one with --encoder, or switch it off.")
+            vectors_MD = [self.dense.encoder.query(question), *self.dense.encoder.passages(model.passages(question))]
+            return self.fused(*self.arms(question, np.mean(vectors_MD, axis=0)), options)
+        asked = [question, *model.questions(question)]
+        found = [self.fused(*self.arms(one), options) for one in asked]
+        numbers, scores = self._ordered(*mean_scores(found))
         return Arm(numbers[:TOP], scores[:TOP])
 
+    def fused(self, lexical: Arm, dense: Arm | None, options: Options | None = None) -> Arm:
+        """Both arms as one, best 100 first."""
+        options = options or self.options
+        found = fuse(lexical, dense, options.dense_weight, options.fusion)
+        numbers, scores = self._ordered(found.numbers, found.scores)
+        return Arm(numbers[:TOP], scores[:TOP], found.num_unseen)
+
     def arms(self, question: str, query_D: np.ndarray | None = None) -> tuple[Arm, Arm | None]:
-        """The best 100 passages of the lexical and of the dense arm; query_D: the question's vector, if known."""
+        """The best 100 passages of the lexical and of the dense arm; query_D: a vector in place of the question's."""
         lexical = self._lexical_arm(self.lexical.question(question), TOP)
         if self.dense is None:
             return lexical, None
         return lexical, self._dense_arm(self.dense.encoder.query(question) if query_D is None else query_D)
+
+    def text(self, number: int) -> str:
+        """What is indexed of a passage: its document's title and its own text."""
+        segment, row = self._row(number)
+        document, _, _, first, last = row.tolist()
+        return passage_text(segment.titles[document], segment.texts.part(document, first, last))
 
     def _lexical_arm(self, asked: Question, k: int) -> Arm:
         numbers, scores = self._ordered(*self.lexical.search(asked, k))

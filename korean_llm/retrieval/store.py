@@ -21,6 +21,7 @@ from korean_llm import kiwi
 from korean_llm.artifact import MANIFEST, write_json
 from korean_llm.errors import KoreanLLMError
 from korean_llm.retrieval.analyzer import RULES_VERSION, Fields
+from korean_llm.retrieval.expand import Expansion
 from korean_llm.retrieval.fuse import Method
 from korean_llm.retrieval.segment import Entry
 
@@ -39,16 +40,23 @@ class Options:
         passage_chars: target length of a passage, which the lexical arm scores and a hit returns.
         small_chars: target length of the small passages that the dense arm encodes.
         dense_weight: weight of the dense arm in the fusion; fusion: how scores are made comparable.
+        reranker: folder of a cross-encoder that scores the best 50 again; rerank_weight: its weight there.
+        expansion: what a language model at endpoint adds to a question; endpoint_model: its name there.
         query_prefix, passage_prefix: what the encoder wants before a text.
     """
 
     analyzer: Fields = "kiwi+bigram"
     exact: bool = False
     dictionary: tuple[str, ...] = ()
-    passage_chars: int = 400
-    small_chars: int = 200
+    passage_chars: int = 1_200
+    small_chars: int = 300
     dense_weight: float = 0.35
     fusion: Method = "z-score"
+    reranker: str | None = None
+    rerank_weight: float = 0.5
+    expansion: Expansion = "none"
+    endpoint: str | None = None
+    endpoint_model: str | None = None
     query_prefix: str = "query: "
     passage_prefix: str = "passage: "
 

@@ -2,8 +2,9 @@
 
 Up to 200,000 vectors a question is compared with every one of them: encoding the question costs more. Above, vectors
 are kept as product-quantized codes of 4 bits (André et al. 2015, PQ Fast Scan), grouped by nearest centre above a
-million (IVF), and the best are scored again with the vectors themselves, which stay on disk and are mapped. How many are scored again is measured
-on the vectors' own neighbours until 99 % of the true best ten are found. Shapes: M vectors, D width, S sample.
+million (IVF), and the best are scored again with the vectors themselves, which stay on disk and are mapped. How many
+are scored again is measured on the vectors' own neighbours until 99 % of the true best ten are found.
+Shapes: M vectors, D width, S sample.
 """
 
 from __future__ import annotations
