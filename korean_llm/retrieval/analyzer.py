@@ -56,7 +56,15 @@ class Analyzer:
         return eojeols if self.dictionary is None else eojeols + self.dictionary.found(prepared)
 
     def analysed(self, pieces: Sequence[str]) -> list[Terms]:
-        """The terms of each piece, in order. Nothing is kept: for bulk work that asks for a piece only once."""
+        """The terms of each piece, in order; eojeols seen before in this process are not analysed again."""
+        # `get`, because another thread may empty the store between a look and a read
+        found = {piece: terms for piece in pieces if (terms := self._known.get(piece)) is not None}
+        if new := [piece for piece in dict.fromkeys(pieces) if piece not in found]:
+            found.update(zip(new, self._fresh(new), strict=True))
+            self._keep({piece: found[piece] for piece in new if len(piece) <= _MAX_KNOWN_CHARS})
+        return [found[piece] for piece in pieces]
+
+    def _fresh(self, pieces: Sequence[str]) -> list[Terms]:
         words = self.dictionary.words if self.dictionary else ()
         plain = [piece for piece in pieces if not Dictionary.is_mark(piece)]
         morphemes = iter(analyse(plain, words)) if self.fields != "bigram" else iter([[]] * len(plain))
@@ -81,16 +89,10 @@ class Analyzer:
                 yield "".join(forms)
 
     def terms(self, text: str) -> Terms:
-        """The terms of a text; eojeols seen before in this process are not analysed again."""
-        pieces = self.pieces(text)
-        # `get`, because another thread may empty the store between a look and a read
-        found = {piece: terms for piece in pieces if (terms := self._known.get(piece)) is not None}
-        if new := [piece for piece in dict.fromkeys(pieces) if piece not in found]:
-            found.update(zip(new, self.analysed(new), strict=True))
-            self._keep({piece: found[piece] for piece in new if len(piece) <= _MAX_KNOWN_CHARS})
+        """The terms of a text, piece by piece."""
+        found = self.analysed(self.pieces(text))
         return Terms(
-            [term for piece in pieces for term in found[piece].morphemes],
-            [term for piece in pieces for term in found[piece].bigrams],
+            [term for terms in found for term in terms.morphemes], [term for terms in found for term in terms.bigrams]
         )
 
     def _keep(self, new: dict[str, Terms]) -> None:

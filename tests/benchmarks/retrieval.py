@@ -74,8 +74,7 @@ def equal_rrf(*rankings: Ranking) -> Ranking:
 
 def systems(index: Index) -> dict[str, Ranking]:
     """Name → ranking of passages, best first."""
-    numbers = [number for number in range(index.state.num_passages)]
-    texts = [passage_text(*_title_and_text(index, number)) for number in numbers]
+    texts = [passage_text(*_title_and_text(index, number)) for number in range(index.state.num_passages)]
     vectors: dict[str, np.ndarray] = {}
 
     def arms(question: str) -> tuple[Arm, Arm | None]:
