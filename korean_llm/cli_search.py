@@ -49,6 +49,9 @@ def index(
         Path | None, typer.Option("--dictionary", metavar="FILE", help="Your own terms, one a line, spaces allowed.")
     ] = None,
     exact: Annotated[bool, typer.Option("--exact", help="Analyse whole texts, not eojeol by eojeol; slower.")] = False,
+    milvus: Annotated[
+        str | None, typer.Option("--milvus", metavar="URI", help="Let this Milvus do the searches.")
+    ] = None,
     delete: Annotated[list[str] | None, typer.Option("--delete", metavar="ID", help="Delete a document.")] = None,
     compact: Annotated[bool, typer.Option("--compact", help="Make one segment of all.")] = False,
     rebuild: Annotated[bool, typer.Option("--rebuild", help="Build again from the index's own documents.")] = False,
@@ -69,12 +72,14 @@ def index(
     if rebuild:
         found = build_again(folder, machine)
     elif (folder / INDEX).is_file():
-        if encoder or dictionary or exact:
-            raise KoreanLLMError(f"{folder} is an index already; --encoder, --dictionary and --exact are for new ones.")
+        if encoder or dictionary or exact or milvus:
+            raise KoreanLLMError(
+                f"{folder} is an index already; --encoder, --dictionary, --exact and --milvus are for new ones."
+            )
         found = Index.open(folder, machine)
     else:
         terms = read_dictionary(dictionary) if dictionary else ()
-        options = Options(dictionary=terms, exact=exact)
+        options = Options(dictionary=terms, exact=exact, milvus=milvus)
         found = Index.build(_documents(files or []), folder, encoder=encoder, options=options, machine=machine)
         files = None
     if files:

@@ -96,8 +96,8 @@ class Analyzer:
         )
 
     def _keep(self, new: dict[str, Terms]) -> None:
-        if len(self._known) + len(new) > _MAX_KNOWN:
-            self._known.clear()
+        while len(self._known) + len(new) > _MAX_KNOWN and self._known:
+            self._known.popitem()  # the latest: common words are met early
         if not self.exact:
             self._known.update(new)
 

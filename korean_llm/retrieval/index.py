@@ -28,6 +28,7 @@ from korean_llm.retrieval.store import INDEX, SEGMENTS, Options, State
 if TYPE_CHECKING:
     from korean_llm.retrieval.dense import Dense
     from korean_llm.retrieval.encoder import Encoder
+    from korean_llm.retrieval.milvus import Remote
 
 __all__ = ["INDEX", "Document", "Hit", "Index", "Options", "checked_question"]
 
@@ -86,6 +87,7 @@ class Index:
         self.options = state.options
         self.documents = Documents(segments)
         self._segments = segments
+        self._remote = self._opened_remote()
         self._offsets = np.concatenate([[0], np.cumsum([len(segment.passages_N5) for segment in segments])])
         self._small_offsets = np.concatenate([[0], np.cumsum([len(segment.small_M3) for segment in segments])])
         self.lexical = Lexical(
@@ -94,6 +96,26 @@ class Index:
             state.num_passages,
             [sum(entry.lengths[field] for entry in state.segments) for field in range(2)],
         )
+
+    def _opened_remote(self) -> Remote | None:
+        """The Milvus that does the searches, if the options name one."""
+        if self.options.milvus is None:
+            return None
+        from korean_llm.retrieval.milvus import Remote
+
+        return Remote(self.options.milvus, self.options.milvus_name, self._segments)
+
+    def sync(self) -> int:
+        """Bring the Milvus of the options up to date; an interrupted one goes on. Returns the rows written.
+
+        Raises KoreanLLMError where the options name none, or it does not answer.
+        """
+        from korean_llm.retrieval import milvus
+
+        if self._remote is None:
+            raise KoreanLLMError(f"the index {self.folder} has no Milvus; build it with options.milvus, a URI.")
+        width = self.dense.encoder.width if self.dense else None
+        return milvus.sync(self.folder, self._remote, self._segments, self.lexical.means_F, width)
 
     @classmethod
     def build(
@@ -115,7 +137,10 @@ class Index:
         machine = machine or Machine()
         source = Path(encoder) if encoder is not None else None
         writer.build(documents, Path(folder), source, options or Options(), machine)
-        return cls.open(folder, machine)
+        index = cls.open(folder, machine)
+        if index.options.milvus:
+            index.sync()
+        return index
 
     @classmethod
     def open(cls, folder: str | Path, machine: Machine | None = None, *, encoder: Encoder | None = None) -> Index:
@@ -173,6 +198,8 @@ class Index:
         work(self.folder, what, encoder, machine or Machine())
         fresh = Index.open(self.folder, machine, encoder=encoder)
         self.__dict__.update(fresh.__dict__)
+        if self.options.milvus:
+            self.sync()
 
     def search(self, question: str, k: int = 10) -> list[Hit]:
         """The k best passages. Raises KoreanLLMError for an empty question or one of over 10,000 characters."""
@@ -227,11 +254,14 @@ class Index:
         return passage_text(segment.titles[document], segment.texts.part(document, first, last))
 
     def _lexical_arm(self, asked: Question, k: int) -> Arm:
-        numbers, scores = self._ordered(*self.lexical.search(asked, k))
+        found = self._remote.lexical(asked, k) if self._remote else self.lexical.search(asked, k)
+        numbers, scores = self._ordered(*found)
         numbers, scores = numbers[:k], scores[:k]
         return Arm(numbers, scores, max(min(TOP, self.state.num_passages) - len(numbers), 0))
 
     def _dense_arm(self, query_D: np.ndarray) -> Arm:
+        if self._remote is not None:
+            return Arm(*self._ordered(*self._remote.dense(query_D, TOP)))
         assert self.dense is not None
         numbers, scores, _ = self.dense.search(query_D, TOP)
         return Arm(*self._ordered(numbers, scores))

@@ -139,8 +139,10 @@ class _Part:
 class Question:
     """The weighted terms of a question, heaviest first, and where each segment has them."""
 
-    def __init__(self, weights_Q: np.ndarray, fields_Q: np.ndarray, terms: list[np.ndarray]) -> None:
-        self.weights_Q, self.fields_Q, self.terms = weights_Q, fields_Q, terms
+    def __init__(
+        self, hashes_Q: np.ndarray, weights_Q: np.ndarray, fields_Q: np.ndarray, terms: list[np.ndarray]
+    ) -> None:
+        self.hashes_Q, self.weights_Q, self.fields_Q, self.terms = hashes_Q, weights_Q, fields_Q, terms
 
 
 class Lexical:
@@ -159,8 +161,8 @@ class Lexical:
         """
         self.analyzer, self.num_living = analyzer, num_living
         self.weights = field_weights(analyzer.fields)
-        means_F = np.array(total_lengths) / max(num_living, 1)
-        self._parts = [_Part(*segment, means_F) for segment in segments]
+        self.means_F = np.array(total_lengths) / max(num_living, 1)
+        self._parts = [_Part(*segment, self.means_F) for segment in segments]
         sizes = [part.norms_FN.shape[1] for part in self._parts]
         self._offsets = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
 
@@ -180,7 +182,8 @@ class Lexical:
         ]
         order = sorted(range(len(asked)), key=lambda q: (-weights[q], asked[q][0]))
         fields_Q = np.array([asked[q][1] for q in order], dtype=np.uint8)
-        return Question(np.array([weights[q] for q in order]), fields_Q, [terms_Q[order] for terms_Q in found])
+        weights_Q = np.array([weights[q] for q in order])
+        return Question(hashes_Q[order], weights_Q, fields_Q, [terms_Q[order] for terms_Q in found])
 
     def _asked(self, terms: Sequence[Sequence[str]]) -> Iterator[tuple[int, int, float]]:
         for field, (name, found) in enumerate(zip(FIELDS, terms, strict=True)):

@@ -29,7 +29,13 @@ def run(settings: RetrievalSettings, inputs: dict[str, Path], out: Path, machine
     options = Options(
         analyzer=settings.analyzer,
         passage_chars=settings.passage_chars,
+        small_chars=settings.small_passage_chars,
+        exact=settings.exact,
+        dictionary=tuple(settings.dictionary),
         dense_weight=settings.dense_weight,
+        fusion=settings.fusion,
+        milvus=settings.milvus_uri,
+        milvus_name=settings.milvus_name,
         query_prefix=settings.query_prefix,
         passage_prefix=settings.passage_prefix,
     )

@@ -42,6 +42,7 @@ class Options:
         dense_weight: weight of the dense arm in the fusion; fusion: how scores are made comparable.
         reranker: folder of a cross-encoder that scores the best 50 again; rerank_weight: its weight there.
         expansion: what a language model at endpoint adds to a question; endpoint_model: its name there.
+        milvus: URI of a Milvus that does the two searches, None: this machine does; milvus_name: of its collections.
         query_prefix, passage_prefix: what the encoder wants before a text.
     """
 
@@ -57,6 +58,8 @@ class Options:
     expansion: Expansion = "none"
     endpoint: str | None = None
     endpoint_model: str | None = None
+    milvus: str | None = None
+    milvus_name: str = "korean_llm"
     query_prefix: str = "query: "
     passage_prefix: str = "passage: "
 
