@@ -13,7 +13,7 @@ from typing import Annotated, Any
 
 import typer
 
-from korean_llm import __version__, console
+from korean_llm import __version__, cli_search, console
 from korean_llm.errors import KoreanLLMError
 from korean_llm.machine import Attention, Device, Machine, Origin, Tracker
 
@@ -180,28 +180,6 @@ def vocabulary(
 
 
 @app.command()
-def search(
-    folder: RunFolder,
-    question: Annotated[str, typer.Argument(help="What to look for; - reads it from standard input.")],
-    k: Annotated[int, typer.Option("-k", min=1, max=100, help="Number of hits.")] = 5,
-    as_json: JsonOption = False,
-) -> None:
-    """Search a run's index; hits name document, character span and score.
-
-    Example: `korean-llm search runs/quickstart "도서관은 몇 시에 닫나요?"`
-    """
-    from korean_llm.answering.library import open_index
-
-    hits = open_index(folder).search(_typed(question), k=k)
-    if as_json:
-        print_json([asdict(hit) for hit in hits])
-        return
-    for hit in hits:
-        sys.stdout.write(f"[{hit.rank}] {hit.title} — {hit.document_id} {hit.start}–{hit.end}, {hit.score:.3f}\n")
-        sys.stdout.write(f"    {' '.join(hit.text.split())}\n")
-
-
-@app.command()
 def ask(
     folder: RunFolder,
     question: Annotated[str, typer.Argument(help="A question, in Korean; - reads it from standard input.")],
@@ -254,6 +232,9 @@ def demo(
     from demo.app import launch
 
     launch(folder, host=host, port=port, machine=Machine(device), endpoint=endpoint, model=model)
+
+
+cli_search.add_verbs(app)
 
 
 @app.callback(invoke_without_command=True)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from functools import lru_cache
 from importlib import metadata
+from typing import NamedTuple
 
 from kiwipiepy import Kiwi
 
@@ -14,17 +14,20 @@ _REPEATS = re.compile(r"(.)\1{19,}", re.DOTALL)
 _DIGITS = re.compile(r"[0-9]{33,}")
 
 
-@dataclass(frozen=True)
-class Morpheme:
-    """A morpheme: its form and its Sejong tag (irregular marks cut off)."""
+class Morpheme(NamedTuple):
+    """A morpheme: its form, its Sejong tag (irregular marks cut off), and the number of its eojeol in the text."""
 
     form: str
     tag: str
+    eojeol: int = 0
 
 
-@lru_cache(maxsize=1)
-def _kiwi() -> Kiwi:
-    return Kiwi()
+@lru_cache(maxsize=2)
+def _kiwi(words: tuple[str, ...] = ()) -> Kiwi:
+    kiwi = Kiwi()
+    for word in words:
+        kiwi.add_user_word(word, "NNP")
+    return kiwi
 
 
 def version() -> str:
@@ -37,10 +40,15 @@ def guarded(text: str) -> str:
     return _DIGITS.sub(lambda match: match[0][:32], _REPEATS.sub(lambda match: match[1] * 3, text))
 
 
-def analyse(texts: Iterable[str]) -> Iterator[list[Morpheme]]:
-    """The morphemes of each text, in order; many texts are analysed on all cores."""
-    for tokens in _kiwi().tokenize([guarded(text) for text in texts]):
-        yield [Morpheme(token.form, token.tag.split("-")[0]) for token in tokens]
+def analyse(texts: Iterable[str], words: tuple[str, ...] = ()) -> Iterator[list[Morpheme]]:
+    """The morphemes of each text, in order, on one thread.
+
+    words: names that Kiwi is to know besides its own dictionary.
+    """
+    kiwi = _kiwi(words)
+    for text in texts:
+        tokens = kiwi.tokenize(guarded(text))
+        yield [Morpheme(token.form, token.tag.partition("-")[0], token.word_position) for token in tokens]
 
 
 def starts(texts: Iterable[str]) -> Iterator[list[int]]:

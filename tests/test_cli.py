@@ -172,7 +172,7 @@ def test_json_is_all_there_is_on_stdout(call, arguments: tuple[str, ...], keys: 
 
 
 def test_show_tells_damage_by_its_exit_status(call, place: Path) -> None:
-    target = place / "runs" / "small" / "retrieval" / "documents.jsonl"
+    target = place / "runs" / "small" / "retrieval" / "segments" / "000001" / "texts.npy"
     whole, times = target.read_bytes(), target.stat()
     target.write_bytes(whole[:-2] + b" \n")
     os.utime(target, ns=(times.st_atime_ns, times.st_mtime_ns))

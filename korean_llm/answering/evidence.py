@@ -11,14 +11,17 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from korean_llm.kiwi import sentences
 from korean_llm.retrieval import Hit, Index
 from korean_llm.retrieval.analyzer import bigram_terms, morpheme_terms
-from korean_llm.retrieval.dense import Dense
 from korean_llm.retrieval.index import checked_question
+
+if TYPE_CHECKING:
+    from korean_llm.retrieval.dense import Dense
 
 NUM_HITS = 8
 NUM_READ = 3
@@ -126,9 +129,7 @@ def _bm25(asked: list[str], texts: list[list[str]]) -> np.ndarray:
 
 def _cosines(dense: Dense, question: str, texts: list[str]) -> np.ndarray:
     """Cosine of the question with each text, shape (S,)."""
-    prefixed = [dense.query_prefix + question, *(dense.passage_prefix + text for text in texts)]
-    vectors_SD = dense.encoder.encode(prefixed, normalize_embeddings=True, show_progress_bar=False)
-    return np.asarray(vectors_SD[1:] @ vectors_SD[0], dtype=np.float64)
+    return np.asarray(dense.encoder.passages(texts) @ dense.encoder.query(question), dtype=np.float64)
 
 
 def _z(scores_S: np.ndarray) -> np.ndarray:

@@ -1,9 +1,9 @@
-"""Ranking metrics for questions with one right passage, with bootstrap intervals."""
+"""Ranking metrics for questions with one right passage or several right documents, with bootstrap intervals."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -11,6 +11,7 @@ Rank = int | None
 """Rank of the first right hit, counted from 1; None where none was found."""
 
 _RESAMPLES = 2_000
+_PAIRED_RESAMPLES = 10_000
 
 
 def recall_at(ranks: Sequence[Rank], k: int) -> float:
@@ -67,3 +68,44 @@ def _reciprocal(rank: Rank) -> float:
 
 def _gain(rank: Rank, k: int) -> float:
     return 0.0 if rank is None or rank > k else 1 / math.log2(1 + rank)
+
+
+def judged(found: Sequence[str], relevant: Mapping[str, int]) -> dict[str, float]:
+    """recall@1, @5, @10, MRR and nDCG@10 of one question with any number of right documents.
+
+    found: ids, best first; relevant: id → grade, 0 for wrong. nDCG gains grade / log2(1 + rank), as trec_eval does.
+    """
+    right = {id for id, grade in relevant.items() if grade > 0}
+    first = next((rank for rank, id in enumerate(found, start=1) if id in right), None)
+    gained = sum(relevant.get(id, 0) / math.log2(1 + rank) for rank, id in enumerate(found[:10], start=1))
+    grades = sorted((relevant[id] for id in right), reverse=True)[:10]
+    ideal = sum(grade / math.log2(1 + rank) for rank, grade in enumerate(grades, start=1))
+    return {
+        **{f"recall@{k}": len(right & set(found[:k])) / len(right) if right else 0.0 for k in (1, 5, 10)},
+        "mrr": _reciprocal(first),
+        "ndcg@10": gained / ideal if ideal else 0.0,
+    }
+
+
+def averages(rows: Sequence[Mapping[str, float]]) -> dict[str, dict[str, float | list[float]]]:
+    """Metric → {"mean", "interval"} over questions, rounded to 4 places."""
+    return {
+        name: {
+            "mean": round(_mean([row[name] for row in rows]), 4),
+            "interval": _rounded(interval([row[name] for row in rows])),
+        }
+        for name in (rows[0] if rows else ())
+    }
+
+
+def paired_difference(
+    ours: Sequence[float], theirs: Sequence[float], level: float = 0.95
+) -> tuple[float, float, float]:
+    """(mean, low, high) of ours − theirs by a paired bootstrap over questions (Sakai 2006); level: of the interval."""
+    differences = np.asarray(ours, dtype=float) - np.asarray(theirs, dtype=float)
+    if not len(differences):
+        return (0.0, 0.0, 0.0)
+    draws = np.random.default_rng(0).integers(0, len(differences), (_PAIRED_RESAMPLES, len(differences)))
+    tail = 50 * (1 - level)
+    low, high = np.percentile(differences[draws].mean(axis=1), [tail, 100 - tail])
+    return (float(differences.mean()), float(low), float(high))

@@ -5,6 +5,6 @@ Index.build(documents, folder)
 hits = Index.open(folder).search("질문", k=10)
 """
 
-from korean_llm.retrieval.index import Hit, Index
+from korean_llm.retrieval.index import Hit, Index, Options
 
-__all__ = ["Hit", "Index"]
+__all__ = ["Hit", "Index", "Options"]

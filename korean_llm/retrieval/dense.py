@@ -1,102 +1,84 @@
-"""Dense vectors of passages by a sentence-transformers encoder, searched exactly with FAISS.
+"""The dense arm: small passages' vectors, searched over all segments; a passage scores as its best small one.
 
-Shapes: N passages, D width of a vector.
+Shapes: N passages, M small passages (several to a passage), D width of a vector.
 """
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Sequence
-from pathlib import Path
+from typing import NamedTuple
 
-import faiss
 import numpy as np
-from sentence_transformers import SentenceTransformer
 
-from korean_llm import console
-from korean_llm.errors import KoreanLLMError
-from korean_llm.machine import Machine
+from korean_llm.retrieval.encoder import Encoder
+from korean_llm.retrieval.segment import Segment
+from korean_llm.retrieval.vectors import Vectors
 
-VECTORS = "vectors.faiss"
-ENCODER = "encoder"
-_BATCH = 32
+
+class DensePart(NamedTuple):
+    """One segment's vectors. owners_M: the passage of each; is_dead_M: whether it is dead, None where none is."""
+
+    vectors: Vectors
+    owners_M: np.ndarray
+    is_dead_M: np.ndarray | None
+    num_passages: int
 
 
 class Dense:
-    """An encoder with its prefixes and the passages' normalised vectors; scores are cosines."""
+    """Search by meaning over the segments of an index; passages are numbered through all of them."""
 
-    def __init__(
-        self, encoder: SentenceTransformer, vectors: faiss.Index, query_prefix: str, passage_prefix: str
-    ) -> None:
-        self.encoder, self.vectors = encoder, vectors
-        self.query_prefix, self.passage_prefix = query_prefix, passage_prefix
+    def __init__(self, encoder: Encoder, parts: Sequence[DensePart]) -> None:
+        self.encoder, self._parts = encoder, parts
+        self._offsets = np.concatenate([[0], np.cumsum([part.num_passages for part in parts])]).astype(np.int64)
+        self._small_offsets = np.concatenate([[0], np.cumsum([len(part.vectors) for part in parts])]).astype(np.int64)
 
-    @classmethod
-    def build(
-        cls, texts: Sequence[str], encoder_folder: Path, query_prefix: str, passage_prefix: str, machine: Machine
-    ) -> Dense:
-        """Encode the texts, longest first so that a batch holds texts of one length, and index them flat."""
-        encoder = load_encoder(encoder_folder, machine)
-        order = sorted(range(len(texts)), key=lambda number: -len(texts[number]))
-        vectors_ND = np.zeros((len(texts), _width(encoder)), dtype=np.float32)
-        starts = range(0, len(order), _BATCH)
-        for start in console.progress(starts, "encoding passages"):
-            batch = order[start : start + _BATCH]
-            vectors_ND[batch] = _encode(encoder, [passage_prefix + texts[number] for number in batch])
-        index = faiss.IndexFlatIP(vectors_ND.shape[1])
-        index.add(vectors_ND)
-        return cls(encoder, index, query_prefix, passage_prefix)
+    def search(self, query_D: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """(numbers, scores, small) of the best k passages, best first; small: each one's best small passage."""
+        numbers, scores, small = [], [], []
+        for part, offset, small_offset in zip(self._parts, self._offsets, self._small_offsets, strict=False):
+            found_scores, found = self._best_owners(part, query_D, k)
+            numbers.append(part.owners_M[found] + offset)
+            scores.append(found_scores)
+            small.append(found + small_offset)
+        if not numbers:
+            return np.zeros(0, np.int64), np.zeros(0, np.float32), np.zeros(0, np.int64)
+        all_scores = np.concatenate(scores)
+        order = np.argsort(-all_scores, kind="stable")[:k]
+        return np.concatenate(numbers)[order], all_scores[order], np.concatenate(small)[order]
 
-    def save(self, folder: Path, encoder_folder: Path) -> None:
-        """Write the vectors and a copy of the encoder beside them, so that the folder needs nothing else."""
-        faiss.write_index(self.vectors, str(folder / VECTORS))
-        shutil.copytree(encoder_folder, folder / ENCODER, dirs_exist_ok=True)
+    @staticmethod
+    def _best_owners(part: DensePart, query_D: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+        """(scores, small passages): the best one of each of k passages, or of all there are."""
+        depth = min(2 * k, len(part.vectors))
+        while True:
+            scores, found = part.vectors.search(query_D, depth, part.is_dead_M)
+            _, first = np.unique(part.owners_M[found], return_index=True)
+            first = np.sort(first)[:k]
+            if len(first) == k or depth >= len(part.vectors):
+                return scores[first], found[first]
+            depth = min(4 * depth, len(part.vectors))
 
-    @classmethod
-    def open(cls, folder: Path, query_prefix: str, passage_prefix: str, machine: Machine) -> Dense:
-        """Open an index folder; nothing outside it is needed."""
-        vectors = faiss.read_index(str(folder / VECTORS))
-        return cls(load_encoder(folder / ENCODER, machine), vectors, query_prefix, passage_prefix)
-
-    def scores(self, query: str) -> np.ndarray:
-        """Cosines of all passages with the query, shape (N,)."""
-        vectors_1D = _encode(self.encoder, [self.query_prefix + query])
-        cosines, numbers = self.vectors.search(vectors_1D, self.vectors.ntotal)
-        scores = np.zeros(self.vectors.ntotal)
-        scores[numbers[0]] = cosines[0]
-        return scores
-
-
-def check_encoder(folder: Path) -> None:
-    """Raises KoreanLLMError where a folder is no sentence-transformers model."""
-    if not (folder / "modules.json").is_file():
-        raise KoreanLLMError(
-            f"the encoder folder {folder} holds no modules.json; give a folder saved by sentence-transformers,"
-            " or no encoder to search by words only."
-        )
+    def scores_of(self, query_D: np.ndarray, numbers: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
+        """(scores, small passages): the best small passage of each wanted passage, −1 where it has none."""
+        scores, small = np.full(len(numbers), -1.0, np.float32), np.full(len(numbers), -1, np.int64)
+        for at, number in enumerate(numbers):
+            segment = int(np.searchsorted(self._offsets, number, side="right")) - 1
+            part = self._parts[segment]
+            low, high = np.searchsorted(part.owners_M, [number - self._offsets[segment]] * 2 + np.array([0, 1]))
+            if high > low:
+                own = part.vectors.vectors_MD[low:high] @ query_D
+                scores[at], small[at] = own.max(), low + own.argmax() + self._small_offsets[segment]
+        return scores, small
 
 
-def load_encoder(folder: Path, machine: Machine) -> SentenceTransformer:
-    """Open a sentence-transformers folder; local files and safetensors only, no remote code.
-
-    Raises KoreanLLMError where it is none.
-    """
-    check_encoder(folder)
-    return SentenceTransformer(
-        str(folder),
-        device=str(machine.torch_device()),
-        local_files_only=True,
-        trust_remote_code=False,
-        model_kwargs={"use_safetensors": True},
-    )
-
-
-def _width(encoder: SentenceTransformer) -> int:
-    width = encoder.get_embedding_dimension()
-    assert width is not None
-    return width
-
-
-def _encode(encoder: SentenceTransformer, texts: list[str]) -> np.ndarray:
-    vectors_ND = encoder.encode(texts, batch_size=_BATCH, normalize_embeddings=True, show_progress_bar=False)
-    return np.asarray(vectors_ND, dtype=np.float32)
+def open_dense(encoder: Encoder, segments: Sequence[Segment]) -> Dense:
+    """The dense arm of an index's segments. Raises ValueError where one lacks its vectors."""
+    parts = []
+    for segment in segments:
+        owners_M = segment.small_M3[:, 0]
+        if segment.vectors is None or len(segment.vectors) != len(owners_M):
+            raise ValueError(f"{segment.folder} lacks vectors of its passages")
+        dead_N = segment.dead_passages_N
+        dead_M = None if dead_N is None else dead_N[owners_M]
+        parts.append(DensePart(segment.vectors, owners_M, dead_M, len(segment.passages_N5)))
+    return Dense(encoder, parts)

@@ -1,39 +1,47 @@
-"""A search index in a folder: documents, passages, lexical and dense arms, and what they were made with."""
+"""A search index in a folder: build it, open it, search it, and let it grow document by document."""
 
 from __future__ import annotations
 
-import json
+import heapq
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from safetensors import SafetensorError
 
-from korean_llm import console, kiwi
-from korean_llm.artifact import write_json
 from korean_llm.errors import KoreanLLMError
 from korean_llm.machine import Machine
-from korean_llm.retrieval.analyzer import RULES_VERSION
-from korean_llm.retrieval.dense import ENCODER, VECTORS, Dense, check_encoder
-from korean_llm.retrieval.fuse import fuse
-from korean_llm.retrieval.lexical import Analyzer, Lexical
-from korean_llm.retrieval.passages import Passage, passages
+from korean_llm.retrieval import store, writer
+from korean_llm.retrieval.analyzer import analyzer
+from korean_llm.retrieval.cut import Document, is_unicode, passage_text
+from korean_llm.retrieval.expand import language_model
+from korean_llm.retrieval.fuse import TOP, Arm, fuse, mean_scores
+from korean_llm.retrieval.lexical import Lexical, Question
+from korean_llm.retrieval.rerank import RERANKED, rerank
+from korean_llm.retrieval.segment import Segment
+from korean_llm.retrieval.store import INDEX, SEGMENTS, Options, State
 
-SETTINGS = "index.json"
-DOCUMENTS = "documents.jsonl"
-PASSAGES = "passages.npy"
+if TYPE_CHECKING:
+    from korean_llm.retrieval.dense import Dense
+    from korean_llm.retrieval.encoder import Encoder
+    from korean_llm.retrieval.milvus import Remote
+
+__all__ = ["INDEX", "Document", "Hit", "Index", "Options", "checked_question"]
+
 MAX_QUESTION_CHARS = 10_000
-_REBUILD = "build it again with `korean-llm run RECIPE --only retrieval --force`."
-_FILES = {DOCUMENTS, PASSAGES, "morphemes", "bigrams", VECTORS, ENCODER, "partial.json"}
-"""What an index that was not finished may have left in its folder."""
 
 
 @dataclass(frozen=True)
 class Hit:
-    """A found passage: document.text[start:end] == text; score is the fused one, higher is better."""
+    """A found passage: document.text[start:end] == text; score is the fused one, higher is better.
+
+    focus: (start, end) in the document of the small passage, inside this one, that is nearest in meaning; None
+    without a dense arm.
+    """
 
     rank: int
     document_id: str
@@ -44,36 +52,70 @@ class Hit:
     score: float
     lexical: float
     dense: float | None
+    focus: tuple[int, int] | None = None
 
 
-@dataclass(frozen=True)
-class Document:
-    """A document of the index; text is NFC."""
+class Documents(Sequence[Document]):
+    """The living documents of an index, read one by one as they are asked for."""
 
-    id: str
-    title: str
-    text: str
+    def __init__(self, segments: Sequence[Segment]) -> None:
+        self._segments = segments
 
+    def __len__(self) -> int:
+        return sum(segment.entry.documents for segment in self._segments)
 
-@dataclass(frozen=True)
-class Options:
-    """How an index was made; all of it is needed to search it."""
+    def __iter__(self) -> Iterator[Document]:
+        for segment in self._segments:
+            yield from (segment.document(int(number)) for number in segment.living())
 
-    analyzer: Analyzer = "kiwi+bigram"
-    passage_chars: int = 400
-    dense_weight: float = 0.35
-    query_prefix: str = "query: "
-    passage_prefix: str = "passage: "
+    def __getitem__(self, number: int) -> Document:  # type: ignore[override]
+        for segment in self._segments:
+            if number < segment.entry.documents:
+                return segment.document(int(segment.living()[number]))
+            number -= segment.entry.documents
+        raise IndexError(number)
 
 
 class Index:
-    """Hybrid search over passages. Make one with `build`, open one with `open`."""
+    """Hybrid search over passages. Make one with `build`, open one with `open`; `add`, `update` and `delete` grow it.
 
-    def __init__(
-        self, documents: list[Document], spans: list[Passage], lexical: Lexical, dense: Dense | None, options: Options
-    ) -> None:
-        self.documents, self.passages = documents, spans
-        self.lexical, self.dense, self.options = lexical, dense, options
+    An open index keeps answering from what it opened, whatever other processes write meanwhile.
+    """
+
+    def __init__(self, folder: Path, state: State, segments: list[Segment], dense: Dense | None) -> None:
+        self.folder, self.state, self.dense = folder, state, dense
+        self.options = state.options
+        self.documents = Documents(segments)
+        self._segments = segments
+        self._remote = self._opened_remote()
+        self._offsets = np.concatenate([[0], np.cumsum([len(segment.passages_N5) for segment in segments])])
+        self._small_offsets = np.concatenate([[0], np.cumsum([len(segment.small_M3) for segment in segments])])
+        self.lexical = Lexical(
+            analyzer(self.options.analyzer, self.options.exact, self.options.dictionary),
+            [(segment.postings, segment.dead_passages_N, segment.dead_terms_T) for segment in segments],
+            state.num_passages,
+            [sum(entry.lengths[field] for entry in state.segments) for field in range(2)],
+        )
+
+    def _opened_remote(self) -> Remote | None:
+        """The Milvus that does the searches, if the options name one."""
+        if self.options.milvus is None:
+            return None
+        from korean_llm.retrieval.milvus import Remote
+
+        return Remote(self.options.milvus, self.options.milvus_name, self._segments)
+
+    def sync(self) -> int:
+        """Bring the Milvus of the options up to date; an interrupted one goes on. Returns the rows written.
+
+        Raises KoreanLLMError where the options name none, or it does not answer.
+        """
+        from korean_llm.retrieval import milvus
+
+        if self._remote is None:
+            raise KoreanLLMError(f"the index {self.folder} has no Milvus; build it with options.milvus, a URI.")
+        width = self.dense.encoder.width if self.dense else None
+        return milvus.sync(self.folder, self._remote, self._segments, self.lexical.means_F, width)
 
     @classmethod
     def build(
@@ -85,169 +127,244 @@ class Index:
         options: Options | None = None,
         machine: Machine | None = None,
     ) -> Index:
-        """Index documents ({"id", "title", "text"}, title optional) into a folder.
+        """Index documents ({"id", "title", "text"}, title optional) into a folder; an index that is there is replaced.
 
+        A document may bring its own passages as "spans": [[start, end], …] in characters.
         encoder: a sentence-transformers folder; without one the search is lexical only. Raises KoreanLLMError
         where there is no document, an id is missing or stands twice, the encoder is none, or the folder holds
         something else.
         """
-        folder, options, machine = Path(folder), options or Options(), machine or Machine()
-        _check_folder(folder)
-        if encoder is not None:
-            check_encoder(Path(encoder))
-        read = _read_documents(documents)
-        spans = [
-            span
-            for number, document in enumerate(console.progress(read, "cutting passages"))
-            for span in passages(number, document.text, options.passage_chars)
-        ]
-        texts = [f"{read[span.document].title}\n{read[span.document].text[span.start : span.end]}" for span in spans]
-        if not spans:
-            raise KoreanLLMError(f"none of the {len(read)} documents holds any text; there is nothing to index.")
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / SETTINGS).unlink(missing_ok=True)  # written last: without it, there is no index to open
-        lexical = Lexical.build(texts, options.analyzer)
-        dense = None
-        if encoder is not None:
-            prefixes = options.query_prefix, options.passage_prefix
-            dense = Dense.build(texts, Path(encoder), *prefixes, machine)
-            dense.save(folder, Path(encoder))
-        lexical.save(folder)
-        index = cls(read, spans, lexical, dense, options)
-        index._save(folder)
+        machine = machine or Machine()
+        source = Path(encoder) if encoder is not None else None
+        writer.build(documents, Path(folder), source, options or Options(), machine)
+        index = cls.open(folder, machine)
+        if index.options.milvus:
+            index.sync()
         return index
 
-    def _save(self, folder: Path) -> None:
-        with (folder / DOCUMENTS).open("w", encoding="utf-8") as file:
-            file.writelines(json.dumps(vars(document), ensure_ascii=False) + "\n" for document in self.documents)
-        spans = [(span.document, span.start, span.end) for span in self.passages]
-        np.save(folder / PASSAGES, np.array(spans, dtype=np.int64))
-        made_with = {"kiwipiepy": kiwi.version(), "rules": RULES_VERSION, "dense": self.dense is not None}
-        write_json(folder / SETTINGS, {**vars(self.options), **made_with})
-
     @classmethod
-    def open(cls, folder: str | Path, machine: Machine | None = None) -> Index:
-        """Open an index folder.
+    def open(cls, folder: str | Path, machine: Machine | None = None, *, encoder: Encoder | None = None) -> Index:
+        """Open an index folder. encoder: the index's own, where it is open already.
 
         Raises KoreanLLMError where there is none, it is damaged, or it was made by another Kiwi or other rules.
         """
         folder = Path(folder)
-        if not (folder / SETTINGS).is_file():
-            raise KoreanLLMError(
-                f"{folder} holds no search index; make one with Index.build or a run's retrieval stage."
-            )
         try:
-            return cls._open(folder, machine or Machine())
+            state = store.read_state(folder)
+            while True:
+                try:
+                    return cls._open(folder, state, machine or Machine(), encoder)
+                except FileNotFoundError:  # another process may have replaced segments between the two reads
+                    before, state = state, store.read_state(folder)
+                    if before.generation == state.generation:
+                        raise
         except (OSError, ValueError, KeyError, TypeError, EOFError, RuntimeError, SafetensorError) as error:
             reason = " ".join(str(error).split())[:200]
-            raise KoreanLLMError(f"the index {folder} cannot be opened: {reason}; {_REBUILD}") from None
+            raise KoreanLLMError(
+                f"the index {folder} cannot be opened: {reason}; {store.rebuild_command(folder)}"
+            ) from None
 
     @classmethod
-    def _open(cls, folder: Path, machine: Machine) -> Index:
-        settings = json.loads((folder / SETTINGS).read_text(encoding="utf-8"))
-        made_with = (settings.pop("kiwipiepy"), settings.pop("rules"))
-        here = (kiwi.version(), RULES_VERSION)
-        if made_with != here:
-            raise KoreanLLMError(
-                f"the index {folder} was made with kiwipiepy {made_with[0]} and rules {made_with[1]}, here are"
-                f" {here[0]} and {here[1]}; {_REBUILD}"
-            )
-        has_dense = settings.pop("dense")
-        options = Options(**settings)
-        with (folder / DOCUMENTS).open(encoding="utf-8") as file:  # by line feeds only: text may hold U+2028
-            documents = [Document(**json.loads(line)) for line in file]
-        spans = [Passage(*map(int, row)) for row in np.load(folder / PASSAGES)]
-        lexical = Lexical.open(folder, options.analyzer)
-        prefixes = options.query_prefix, options.passage_prefix
-        dense = Dense.open(folder, *prefixes, machine) if has_dense else None
-        return cls(documents, spans, lexical, dense, options)
+    def _open(cls, folder: Path, state: State, machine: Machine, encoder: Encoder | None) -> Index:
+        store.check_fits(folder, state)
+        segments = [Segment(folder / SEGMENTS / entry.name, entry) for entry in state.segments]
+        dense = None
+        if state.encoder:
+            from korean_llm.retrieval.dense import open_dense
+            from korean_llm.retrieval.encoder import Encoder
+
+            prefixes = state.options.query_prefix, state.options.passage_prefix
+            dense = open_dense(encoder or Encoder(folder / state.encoder, *prefixes, machine), segments)
+        return cls(folder, state, segments, dense)
+
+    def add(self, documents: Iterable[dict[str, Any]], machine: Machine | None = None) -> None:
+        """Add documents; the cost is theirs alone. Raises KoreanLLMError where an id is in the index already."""
+        self._write(writer.add, documents, machine)
+
+    def update(self, documents: Iterable[dict[str, Any]], machine: Machine | None = None) -> None:
+        """Add documents, each in place of the one that has its id, if there is one."""
+        self._write(writer.update, documents, machine)
+
+    def delete(self, ids: Iterable[str], machine: Machine | None = None) -> None:
+        """Delete documents. Raises KoreanLLMError where an id is not in the index."""
+        self._write(writer.delete, list(ids), machine)
+
+    def compact(self, machine: Machine | None = None) -> None:
+        """Make one segment of all, without what is dead. Growth does so by itself where it pays."""
+        self._write(writer.compact, None, machine)
+
+    def _write(self, work: Any, what: Any, machine: Machine | None) -> None:
+        encoder = self.dense.encoder if self.dense else None
+        work(self.folder, what, encoder, machine or Machine())
+        fresh = Index.open(self.folder, machine, encoder=encoder)
+        self.__dict__.update(fresh.__dict__)
+        if self.options.milvus:
+            self.sync()
 
     def search(self, question: str, k: int = 10) -> list[Hit]:
         """The k best passages. Raises KoreanLLMError for an empty question or one of over 10,000 characters."""
         question = checked_question(question)
-        lexical_N, dense_N = self.arms(question)
-        fused_N = fuse(lexical_N, dense_N, self.options.dense_weight)
-        return [
-            self._hit(rank, number, fused_N, lexical_N, dense_N)
-            for rank, number in enumerate(best(fused_N, k), start=1)
-        ]
+        asked = self.lexical.question(question)
+        query_D = self.dense.encoder.query(question) if self.dense else None
+        plain = self.dense is None and self.options.expansion == "none" and self.options.reranker is None
+        best = self._lexical_arm(asked, k) if plain else self.ranked(question)
+        return self._hits(self._filled(best, k), asked, query_D)
 
-    def arms(self, question: str) -> tuple[np.ndarray, np.ndarray | None]:
-        """Raw lexical and dense scores of all passages, each (N,); no dense scores without an encoder."""
-        return self.lexical.scores(question), self.dense.scores(question) if self.dense else None
+    def ranked(self, question: str, options: Options | None = None) -> Arm:
+        """The best 100 passages after every stage that the options (by default the index's own) switch on."""
+        options = options or self.options
+        best = self._expanded(question, options)
+        if options.reranker is None:
+            return best
+        texts = [self.text(int(number)) for number in best.numbers[:RERANKED]]
+        return Arm(*self._ordered(*rerank(options.reranker, question, texts, best, options.rerank_weight)))
+
+    def _expanded(self, question: str, options: Options) -> Arm:
+        if options.expansion == "none":
+            return self.fused(*self.arms(question), options)
+        model = language_model(options.endpoint, options.endpoint_model)
+        if options.expansion == "hyde":
+            if self.dense is None:
+                raise KoreanLLMError("HyDE needs an index with an encoder; make one with --encoder, or switch it off.")
+            vectors_MD = [self.dense.encoder.query(question), *self.dense.encoder.passages(model.passages(question))]
+            return self.fused(*self.arms(question, np.mean(vectors_MD, axis=0)), options)
+        asked = [question, *model.questions(question)]
+        found = [self.fused(*self.arms(one), options) for one in asked]
+        numbers, scores = self._ordered(*mean_scores(found))
+        return Arm(numbers[:TOP], scores[:TOP])
+
+    def fused(self, lexical: Arm, dense: Arm | None, options: Options | None = None) -> Arm:
+        """Both arms as one, best 100 first."""
+        options = options or self.options
+        found = fuse(lexical, dense, options.dense_weight, options.fusion)
+        numbers, scores = self._ordered(found.numbers, found.scores)
+        return Arm(numbers[:TOP], scores[:TOP], found.num_unseen)
+
+    def arms(self, question: str, query_D: np.ndarray | None = None) -> tuple[Arm, Arm | None]:
+        """The best 100 passages of the lexical and of the dense arm; query_D: a vector in place of the question's."""
+        lexical = self._lexical_arm(self.lexical.question(question), TOP)
+        if self.dense is None:
+            return lexical, None
+        return lexical, self._dense_arm(self.dense.encoder.query(question) if query_D is None else query_D)
+
+    def text(self, number: int) -> str:
+        """What is indexed of a passage: its document's title and its own text."""
+        segment, row = self._row(number)
+        document, _, _, first, last = row.tolist()
+        return passage_text(segment.titles[document], segment.texts.part(document, first, last))
+
+    def _lexical_arm(self, asked: Question, k: int) -> Arm:
+        found = self._remote.lexical(asked, k) if self._remote else self.lexical.search(asked, k)
+        numbers, scores = self._ordered(*found)
+        numbers, scores = numbers[:k], scores[:k]
+        return Arm(numbers, scores, max(min(TOP, self.state.num_passages) - len(numbers), 0))
+
+    def _dense_arm(self, query_D: np.ndarray) -> Arm:
+        if self._remote is not None:
+            return Arm(*self._ordered(*self._remote.dense(query_D, TOP)))
+        assert self.dense is not None
+        numbers, scores, _ = self.dense.search(query_D, TOP)
+        return Arm(*self._ordered(numbers, scores))
+
+    def _ordered(self, numbers: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Best first; ties in the order of document ids and places, whatever segments they lie in."""
+        if len(scores) < 2 or (np.diff(scores) != 0).all():
+            return numbers, scores
+        order = sorted(range(len(scores)), key=lambda at: (-scores[at], self.place(int(numbers[at]))))
+        return numbers[order], scores[order]
+
+    def _filled(self, arm: Arm, k: int) -> Arm:
+        """The best k; where fewer passages match, others follow with the score of what was not found."""
+        numbers, scores = self._ordered(arm.numbers, arm.scores)
+        if self.dense is None and len(numbers) < min(k, self.state.num_passages):
+            taken = set(numbers.tolist())
+            others = (number for number in self._passages() if number not in taken)
+            numbers = np.append(numbers, np.array(list(islice(others, k - len(taken))), np.int64))
+            scores = np.append(scores, np.zeros(len(numbers) - len(scores)))
+        return Arm(numbers[:k], scores[:k])
+
+    def _passages(self) -> Iterator[int]:
+        """All living passages in an order that does not depend on the segments they lie in."""
+        parts = zip(self._segments, self._offsets.tolist(), strict=False)
+        hashed = heapq.merge(*(_keyed(one, offset) for one, offset in parts))
+        for _, offset, number, segment in hashed:
+            low, high = np.searchsorted(segment.passages_N5[:, 0], [number, number + 1])
+            yield from range(offset + int(low), offset + int(high))
 
     def document(self, id: str) -> Document | None:
         """The document of an id, or None."""
-        return next((document for document in self.documents if document.id == id), None)
+        for segment in self._segments:
+            if (number := segment.find(id)) is not None:
+                return segment.document(number)
+        return None
+
+    def place(self, number: int) -> tuple[str, int, int]:
+        """(document id, start, end) of a passage, in characters."""
+        segment, row = self._row(number)
+        return segment.ids[int(row[0])], int(row[1]), int(row[2])
+
+    def _row(self, number: int) -> tuple[Segment, np.ndarray]:
+        at = int(np.searchsorted(self._offsets, number, side="right")) - 1
+        segment = self._segments[at]
+        row: np.ndarray = segment.passages_N5[number - self._offsets[at]]
+        return segment, row
+
+    def _hits(self, best: Arm, asked: Question, query_D: np.ndarray | None) -> list[Hit]:
+        lexical = self.lexical.scores_of(asked, best.numbers).tolist()
+        dense: list[float | None] = [None] * len(lexical)
+        focus: list[tuple[int, int] | None] = [None] * len(lexical)
+        if self.dense is not None and query_D is not None:
+            scores, small = self.dense.scores_of(query_D, best.numbers.tolist())
+            dense, focus = scores.tolist(), [self._small_span(int(number)) for number in small]
+        rows = zip(best.numbers.tolist(), best.scores.tolist(), lexical, dense, focus, strict=True)
+        return [self._hit(rank, *row) for rank, row in enumerate(rows, start=1)]
+
+    def _small_span(self, number: int) -> tuple[int, int] | None:
+        if number < 0:
+            return None
+        at = int(np.searchsorted(self._small_offsets, number, side="right")) - 1
+        _, start, end = self._segments[at].small_M3[number - self._small_offsets[at]].tolist()
+        return start, end
 
     def _hit(
-        self, rank: int, number: int, fused_N: np.ndarray, lexical_N: np.ndarray, dense_N: np.ndarray | None
+        self,
+        rank: int,
+        number: int,
+        score: float,
+        lexical: float,
+        dense: float | None,
+        focus: tuple[int, int] | None,
     ) -> Hit:
-        span = self.passages[number]
-        document = self.documents[span.document]
+        segment, row = self._row(number)
+        document, start, end, first, last = row.tolist()
         return Hit(
             rank=rank,
-            document_id=document.id,
-            title=document.title,
-            start=span.start,
-            end=span.end,
-            text=document.text[span.start : span.end],
-            score=float(fused_N[number]),
-            lexical=float(lexical_N[number]),
-            dense=None if dense_N is None else float(dense_N[number]),
+            document_id=segment.ids[document],
+            title=segment.titles[document],
+            start=start,
+            end=end,
+            text=segment.texts.part(document, first, last),
+            score=score,
+            lexical=lexical,
+            dense=dense,
+            focus=focus,
         )
 
 
-def best(scores_N: np.ndarray, k: int) -> list[int]:
-    """Numbers of the k best passages, best first; ties go to the earlier passage."""
-    return [int(number) for number in np.argsort(-scores_N, kind="stable")[:k]]
+def _keyed(segment: Segment, offset: int) -> Iterator[tuple[int, int, int, Segment]]:
+    """(hash of the id, offset, document, segment) of a segment's living documents, by hash."""
+    return ((key, offset, number, segment) for key, number in segment.by_hash())
 
 
 def checked_question(question: str) -> str:
     """The question in NFC without outer space. Raises KoreanLLMError where it is empty or too long."""
-    question = unicodedata.normalize("NFC", question).strip()
-    if not _is_unicode(question):
+    if not is_unicode(question):
         raise KoreanLLMError("the question holds half a surrogate pair, which is no text; type it again.")
-    if not question:
-        raise KoreanLLMError("the question is empty; type what you are looking for.")
     if len(question) > MAX_QUESTION_CHARS:
         raise KoreanLLMError(
             f"the question has {len(question):,} characters, at most {MAX_QUESTION_CHARS:,} are searched; shorten it."
         )
+    question = unicodedata.normalize("NFC", question).strip()
+    if not question:
+        raise KoreanLLMError("the question is empty; type what you are looking for.")
     return question
-
-
-def _is_unicode(text: str) -> bool:
-    """False for text with lone surrogates, which can be neither analysed nor written."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
-def _check_folder(folder: Path) -> None:
-    if folder.exists() and not folder.is_dir():
-        raise KoreanLLMError(f"{folder} is a file; give a folder to write the index into.")
-    names = {path.name for path in folder.iterdir()} if folder.exists() else set()
-    if SETTINGS not in names and names - _FILES:
-        raise KoreanLLMError(f"{folder} exists and holds no index; choose an empty folder.")
-
-
-def _read_documents(documents: Iterable[dict[str, Any]]) -> list[Document]:
-    read: list[Document] = []
-    seen: set[str] = set()
-    for number, row in enumerate(documents):
-        for field in ("id", "text"):
-            if not isinstance(row.get(field), str):
-                raise KoreanLLMError(f"document {number}: expected text in {field!r}, found {row.get(field)!r}.")
-        if row["id"] in seen:
-            raise KoreanLLMError(f"document {number}: the id {row['id']!r} stands twice; ids must be different.")
-        seen.add(row["id"])
-        text, title = (unicodedata.normalize("NFC", row.get(field) or "") for field in ("text", "title"))
-        if not (_is_unicode(text) and _is_unicode(title)):
-            raise KoreanLLMError(f"document {row['id']!r} holds half a surrogate pair, which is no text; mend it.")
-        read.append(Document(row["id"], title, text))
-    if not read:
-        raise KoreanLLMError("there is no document to index; give at least one.")
-    return read

@@ -7,8 +7,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from korean_llm import console
 from korean_llm.artifact import write_json
 from korean_llm.corpus.card import load_card
@@ -17,11 +15,10 @@ from korean_llm.errors import KoreanLLMError
 from korean_llm.machine import Machine
 from korean_llm.measure.ranking import Rank, summary
 from korean_llm.recipe import RetrievalSettings
-from korean_llm.retrieval.fuse import fuse
-from korean_llm.retrieval.index import Index, Options, best
+from korean_llm.retrieval.fuse import Arm
+from korean_llm.retrieval.index import Index, Options, checked_question
 
 QUESTIONS = "questions.json"
-_DEPTH = 100
 
 
 def run(settings: RetrievalSettings, inputs: dict[str, Path], out: Path, machine: Machine, seed: int) -> dict[str, Any]:
@@ -32,13 +29,19 @@ def run(settings: RetrievalSettings, inputs: dict[str, Path], out: Path, machine
     options = Options(
         analyzer=settings.analyzer,
         passage_chars=settings.passage_chars,
+        small_chars=settings.small_passage_chars,
+        exact=settings.exact,
+        dictionary=tuple(settings.dictionary),
         dense_weight=settings.dense_weight,
+        fusion=settings.fusion,
+        milvus=settings.milvus_uri,
+        milvus_name=settings.milvus_name,
         query_prefix=settings.query_prefix,
         passage_prefix=settings.passage_prefix,
     )
     rows = _rows(settings.documents)
     index = Index.build(rows, out, encoder=inputs.get("encoder"), options=options, machine=machine)
-    counts = {"documents": len(index.documents), "passages": len(index.passages)}
+    counts = {"documents": len(index.documents), "passages": index.state.num_passages}
     questions = list(_rows(settings.questions))
     if not questions:
         return {"counts": counts, "metrics": {}}
@@ -57,11 +60,11 @@ def _rows(names: list[str]) -> Iterator[dict[str, Any]]:
 def measure(index: Index, row: dict[str, Any]) -> dict[str, Any]:
     """{"id", "question", "document_id", "ranks": {arm: rank}}: where each arm finds the question's evidence."""
     start, end = evidence_span(index, row)
-    lexical_N, dense_N = index.arms(row["question"])
-    scores = {"lexical": lexical_N, "hybrid": fuse(lexical_N, dense_N, index.options.dense_weight)}
-    if dense_N is not None:
-        scores["dense"] = dense_N
-    ranks = {arm: _rank(index, values, row["document_id"], start, end) for arm, values in scores.items()}
+    lexical, dense = index.arms(checked_question(row["question"]))
+    arms = {"lexical": lexical, "hybrid": index.fused(lexical, dense)}
+    if dense is not None:
+        arms["dense"] = dense
+    ranks = {name: _rank(index, arm, row["document_id"], start, end) for name, arm in arms.items()}
     return {"id": row["id"], "question": row["question"], "document_id": row["document_id"], "ranks": ranks}
 
 
@@ -79,10 +82,10 @@ def evidence_span(index: Index, row: dict[str, Any]) -> tuple[int, int]:
     return start, start + len(evidence)
 
 
-def _rank(index: Index, scores_N: np.ndarray, document_id: str, start: int, end: int) -> Rank:
+def _rank(index: Index, arm: Arm, document_id: str, start: int, end: int) -> Rank:
     """Rank of the first passage that overlaps the evidence, within the best 100."""
-    for rank, number in enumerate(best(scores_N, _DEPTH), start=1):
-        span = index.passages[number]
-        if index.documents[span.document].id == document_id and span.start < end and start < span.end:
+    for rank, number in enumerate(arm.numbers.tolist(), start=1):
+        id, first, last = index.place(number)
+        if id == document_id and first < end and start < last:
             return rank
     return None

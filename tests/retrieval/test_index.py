@@ -4,21 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shutil
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from korean_llm.errors import KoreanLLMError
 from korean_llm.recipe import RetrievalSettings
 from korean_llm.retrieval import Index
-from korean_llm.retrieval.analyzer import bigram_terms, morpheme_terms
-from korean_llm.retrieval.fuse import FLOOR, fuse, z_scores
 from korean_llm.retrieval.index import Options
-from korean_llm.retrieval.lexical import BIGRAM_WEIGHT, K1, B
 from korean_llm.retrieval.stage import run
-from tests.reference.bm25 import bm25
 from tests.retrieval.conftest import DOCUMENTS
 
 QUESTION = "도서관은 언제 쉬나요?"
@@ -46,64 +40,15 @@ def test_every_hit_is_exactly_its_span(lexical_index: Index) -> None:
             assert texts[hit.document_id][hit.start : hit.end] == hit.text
 
 
-def test_lexical_scores_are_the_formula(lexical_index: Index) -> None:
-    texts = [
-        f"{lexical_index.documents[p.document].title}\n{lexical_index.documents[p.document].text[p.start : p.end]}"
-        for p in lexical_index.passages
-    ]
-    for question in (QUESTION, "배추 절이는 시간", "없는낱말쀍"):
-        morphemes = bm25(next(morpheme_terms([question])), list(morpheme_terms(texts)), K1, B)
-        bigrams = bm25(bigram_terms(question), [bigram_terms(text) for text in texts], K1, B)
-        expected = np.array(morphemes) + BIGRAM_WEIGHT * np.array(bigrams)
-        assert lexical_index.lexical.scores(question) == pytest.approx(expected, abs=1e-4)
-
-
-def test_dense_scores_are_cosines_of_prefixed_texts(encoder: Path, tmp_path: Path) -> None:
-    from sentence_transformers import SentenceTransformer
-
-    Index.build(DOCUMENTS, tmp_path / "index", encoder=encoder)
-    moved = shutil.move(tmp_path / "index", tmp_path / "moved")
-    index = Index.open(moved)
-    model = SentenceTransformer(str(encoder), device="cpu")
-    texts = [
-        f"passage: {index.documents[p.document].title}\n{index.documents[p.document].text[p.start : p.end]}"
-        for p in index.passages
-    ]
-    vectors = model.encode(texts, normalize_embeddings=True)
-    expected = vectors @ model.encode([f"query: {QUESTION}"], normalize_embeddings=True)[0]
-    assert index.dense is not None
-    assert index.dense.scores(QUESTION) == pytest.approx(expected, abs=1e-5)
-    assert index.search(QUESTION)[0].dense is not None
-
-
-def test_fusion_by_hand() -> None:
-    lexical, dense = np.array([4.0, 2.0, 0.0]), np.array([0.7, 0.9, 0.8])
-    z = np.array([1.2247449, 0.0, -1.2247449])
-    assert z_scores(lexical) == pytest.approx(z)
-    expected = 0.65 * z + 0.35 * np.array([-1.2247449, 1.2247449, 0.0])
-    assert fuse(lexical, dense, 0.35) == pytest.approx(expected)
-    assert (fuse(lexical, None, 0.35) == lexical).all()
-
-
-def test_passages_outside_the_top_get_the_floor() -> None:
-    found = z_scores(np.arange(300, dtype=float), top=100)
-    assert (found[:200] == FLOOR).all() and (found[200:] > FLOOR).all()
-    assert (z_scores(np.ones(5)) == 0).all()
-
-
-def test_equal_scores_stay_equal() -> None:
-    scores = np.zeros(300)
-    scores[150] = 7.0
-    found = z_scores(scores, top=100)
-    assert len(set(found[scores == 0])) == 1
-    assert found[150] > found[0] > FLOOR
-
-
 def test_another_version_is_refused_with_the_command(tmp_path: Path) -> None:
     Index.build(DOCUMENTS, tmp_path)
-    settings = json.loads((tmp_path / "index.json").read_text(encoding="utf-8"))
-    (tmp_path / "index.json").write_text(json.dumps({**settings, "kiwipiepy": "0.1.0"}), encoding="utf-8")
-    with pytest.raises(KoreanLLMError, match=r"kiwipiepy 0\.1\.0 .*--only retrieval --force"):
+    state = json.loads((tmp_path / "index.json").read_text(encoding="utf-8"))
+    old = {**state, "made_with": {"kiwipiepy": "0.1.0", "rules": 1}}
+    (tmp_path / "index.json").write_text(json.dumps(old), encoding="utf-8")
+    with pytest.raises(KoreanLLMError, match=r"kiwipiepy 0\.1\.0 and rules 1, .*korean-llm index .*--rebuild"):
+        Index.open(tmp_path)
+    (tmp_path / "manifest.json").write_text("{}", encoding="utf-8")
+    with pytest.raises(KoreanLLMError, match="--only retrieval --force"):
         Index.open(tmp_path)
 
 
@@ -143,26 +88,40 @@ def test_separators_inside_a_text_survive(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["index.json", "documents.jsonl", "passages.npy", "vectors.faiss", "encoder/model.safetensors"]
+    "name",
+    ["index.json", "texts.npy", "passages.npy", "posting_counts.npy", "vectors.faiss", "model.safetensors"],
 )
 def test_a_damaged_file_is_one_sentence(encoder: Path, tmp_path: Path, name: str) -> None:
     Index.build(DOCUMENTS, tmp_path, encoder=encoder)
-    (tmp_path / name).write_bytes((tmp_path / name).read_bytes()[:40])
-    with pytest.raises(KoreanLLMError, match=r"cannot be opened.*--only retrieval --force"):
+    target = next(tmp_path.rglob(name))
+    target.write_bytes(target.read_bytes()[:40])
+    with pytest.raises(KoreanLLMError, match=r"cannot be opened.*--rebuild"):
         Index.open(tmp_path)
 
 
-def test_an_interrupted_build_is_no_index_and_can_be_repeated(tmp_path: Path) -> None:
+def test_a_build_that_fails_leaves_the_index_that_was_there(tmp_path: Path) -> None:
     Index.build(DOCUMENTS, tmp_path)
-    (tmp_path / "documents.jsonl").unlink()
-    (tmp_path / "documents.jsonl").mkdir()  # so that the build dies before its end
-    with pytest.raises(IsADirectoryError):
-        Index.build(DOCUMENTS[:1], tmp_path)
-    with pytest.raises(KoreanLLMError, match="holds no search index"):
-        Index.open(tmp_path)
-    (tmp_path / "documents.jsonl").rmdir()
+
+    def broken():
+        yield DOCUMENTS[0]
+        raise OSError("the disk is gone")
+
+    with pytest.raises(OSError, match="the disk is gone"):
+        Index.build(broken(), tmp_path)
+    assert len(Index.open(tmp_path).documents) == len(DOCUMENTS)
     Index.build(DOCUMENTS[:2], tmp_path)
-    assert len(Index.open(tmp_path).documents) == 2
+    assert [document.id for document in Index.open(tmp_path).documents] == ["library", "kimchi"]
+
+
+def test_documents_may_bring_their_own_passages(tmp_path: Path) -> None:
+    text = DOCUMENTS[0]["text"]
+    row = {**DOCUMENTS[0], "spans": [[0, 18], [20, len(text)]]}
+    hits = Index.build([row], tmp_path / "a").search(QUESTION, k=5)
+    assert sorted((hit.start, hit.end) for hit in hits) == [(0, 18), (20, len(text))]
+    assert all(text[hit.start : hit.end] == hit.text for hit in hits)
+    with pytest.raises(KoreanLLMError, match="ascending spans within 0–"):
+        Index.build([{**row, "spans": [[0, 999]]}], tmp_path / "b")
+    assert not (tmp_path / "b").exists()
 
 
 def test_an_encoder_that_is_none_is_refused_first(tmp_path: Path) -> None:
@@ -241,4 +200,4 @@ def test_weights_follow_the_analyzer(tmp_path: Path) -> None:
     for analyzer, fields in (("kiwi", {"morphemes"}), ("bigram", {"bigrams"})):
         folder = tmp_path / analyzer
         Index.build(DOCUMENTS, folder, options=Options(analyzer=analyzer))
-        assert set(Index.open(folder).lexical.fields) == fields
+        assert set(Index.open(folder).lexical.weights) == fields
