@@ -32,9 +32,11 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase, set_seed
 from korean_llm.machine import Machine
 from korean_llm.measure.bits import bits_per_byte
 from korean_llm.modeling.load import load_model
-from korean_llm.modeling.trainable import prepare, tables
-from korean_llm.recipe import LoraSettings, Phase, PretrainingSettings
-from korean_llm.training.pretrain import Phases, pack
+from korean_llm.recipe import Phase, PretrainingSettings
+from korean_llm.training.blocks import Blocks
+from korean_llm.training.phases import Phases, Plan
+from korean_llm.training.pretrain import pack
+from korean_llm.training.tokens import Tokens
 from korean_llm.vocabulary.rows import extend_rows
 from korean_llm.vocabulary.starts import METHODS, build_context
 from korean_llm.vocabulary.starts.context import spread
@@ -108,15 +110,14 @@ def write_corpus(folder: Path, found: Texts) -> Path:
     return folder
 
 
-def bytes_of(blocks: Path, lengths: Mapping[int, int]) -> np.ndarray:
+def bytes_of(plan: Plan, lengths: Mapping[int, int]) -> np.ndarray:
     """Bytes read before each step, and after the last."""
-    ids_NT = np.load(blocks / "ids.npy", mmap_mode="r")
-    table = np.zeros(int(ids_NT.max()) + 1, dtype=np.int64)
-    for id, length in lengths.items():
-        if id < len(table):
-            table[id] = length
-    per_step = table[np.asarray(ids_NT)].sum(1).reshape(-1, BATCH_BLOCKS).sum(1)
-    return np.concatenate([[0], np.cumsum(per_step)])
+    num_blocks = plan.steps[0] * BATCH_BLOCKS
+    blocks = Blocks(Tokens(plan.checkpoints / "tokens"), plan.checkpoints, BLOCK_TOKENS, 0, num_blocks)
+    per_block = [
+        sum(lengths.get(token, 0) for token in blocks[number]["input_ids"].tolist()) for number in range(num_blocks)
+    ]
+    return np.concatenate([[0], np.cumsum(np.reshape(per_block, (-1, BATCH_BLOCKS)).sum(1))])
 
 
 def curve(
@@ -145,18 +146,17 @@ def curve(
         evaluate_every_steps=1,
     )
     with tempfile.TemporaryDirectory() as scratch:
-        out = Path(scratch)
-        blocks = out / "checkpoints" / "blocks"
-        pack(settings, corpus, tokenizer, steps, blocks, SEED)
-        table = tables(model)
-        prepared = prepare(model, settings.groups, new_ids, LoraSettings())
-        threads = options.threads if Machine(options.device).torch_device().type == "cpu" else 0
-        clock = Clock(tokenizer, found, seconds, bytes_of(blocks, lengths), threads, prepared)
+        machine = Machine(options.device)
+        plan = Plan(settings, options.model, corpus, Path(scratch), new_ids, machine, SEED)
+        pack(plan, tokenizer)
+        threads = options.threads if machine.torch_device().type == "cpu" else 0
+        clock = Clock(tokenizer, found, seconds, bytes_of(plan, lengths), threads)
+        phases = Phases(plan, model, clock)  # type: ignore[arg-type]
+        clock.model = phases.model
         clock.point()
-        phases = Phases(settings, prepared, table, Machine(options.device), SEED, out, clock)  # type: ignore[arg-type]
         clock.started = clock.now()
         try:
-            phases.run_all([steps])
+            phases.train(1)
         except BudgetSpentError:
             return clock.points
     raise SystemExit("the text that was packed ran out before the minutes were up: give a higher --fastest")
