@@ -5,7 +5,8 @@
     python tests/benchmarks/search_speed.py dense     # 250,000 vectors: the kind we choose against Flat
     python tests/benchmarks/search_speed.py growth    # 1 % more documents against a full build
 
-A number behind the name takes the place of the size. One thread each; times are medians over questions, taken in turn. Peers get their terms ready made.
+A number behind the name takes the place of the size. One thread each; times are medians over questions, taken in turn.
+Peers get their terms ready made.
 """
 
 from __future__ import annotations
