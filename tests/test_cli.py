@@ -69,7 +69,8 @@ def call(place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFix
 
 
 def test_the_verbs_are_these() -> None:
-    assert VERBS == ["ask", "check", "demo", "run", "search", "show", "stages", "vocabulary"]
+    search = ["evaluate-search", "index", "search", "tune-search"]
+    assert sorted(VERBS) == sorted(["ask", "check", "demo", "run", "show", "stages", "vocabulary", *search])
 
 
 HELP = (
@@ -94,7 +95,7 @@ def test_help_is_quick_has_an_example_and_loads_nothing_heavy(verb: str) -> None
     assert min(seconds) < 1
     assert result.stderr.strip() == "0 []"
     words = " ".join(re.sub("[│╭╮╰╯─]", " ", result.stdout).split())
-    example = re.search(r"korean-llm (\w+) (?:recipes/[\w-]+\.yaml|runs/quickstart|--tokenizer \w)", words)
+    example = re.search(r"korean-llm ([\w-]+) (?:recipes/[\w-]+\.yaml|runs/quickstart|--tokenizer \w|law )", words)
     assert example is not None
     assert example[1] == (verb or "run")
 

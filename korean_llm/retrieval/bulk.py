@@ -8,6 +8,7 @@ from __future__ import annotations
 from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import xxhash
@@ -37,6 +38,7 @@ class Counted:
     lengths_FN: np.ndarray
 
 
+@lru_cache(maxsize=200_000)
 def term_hash(field: int, term: str) -> int:
     """64 bits that stand for a term of a field; two of ten million terms share theirs with probability 3e-6."""
     return xxhash.xxh3_64_intdigest((FIELDS[field][0] + term).encode())

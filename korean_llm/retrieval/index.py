@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import heapq
 import unicodedata
+from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -89,6 +90,7 @@ class Index:
         self._segments = segments
         self._remote = self._opened_remote()
         self._offsets = np.concatenate([[0], np.cumsum([len(segment.passages_N5) for segment in segments])])
+        self._starts: list[int] = self._offsets.tolist()
         self._small_offsets = np.concatenate([[0], np.cumsum([len(segment.small_M3) for segment in segments])])
         self.lexical = Lexical(
             analyzer(self.options.analyzer, self.options.exact, self.options.dictionary),
@@ -208,7 +210,7 @@ class Index:
         query_D = self.dense.encoder.query(question) if self.dense else None
         plain = self.dense is None and self.options.expansion == "none" and self.options.reranker is None
         best = self._lexical_arm(asked, k) if plain else self.ranked(question)
-        return self._hits(self._filled(best, k), asked, query_D)
+        return self._hits(self._filled(best, k), None if plain else asked, query_D)
 
     def ranked(self, question: str, options: Options | None = None) -> Arm:
         """The best 100 passages after every stage that the options (by default the index's own) switch on."""
@@ -268,14 +270,14 @@ class Index:
 
     def _ordered(self, numbers: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Best first; ties in the order of document ids and places, whatever segments they lie in."""
-        if len(scores) < 2 or (np.diff(scores) != 0).all():
+        if len(scores) < 2 or (scores[1:] != scores[:-1]).all():
             return numbers, scores
         order = sorted(range(len(scores)), key=lambda at: (-scores[at], self.place(int(numbers[at]))))
         return numbers[order], scores[order]
 
     def _filled(self, arm: Arm, k: int) -> Arm:
         """The best k; where fewer passages match, others follow with the score of what was not found."""
-        numbers, scores = self._ordered(arm.numbers, arm.scores)
+        numbers, scores = arm.numbers, arm.scores
         if self.dense is None and len(numbers) < min(k, self.state.num_passages):
             taken = set(numbers.tolist())
             others = (number for number in self._passages() if number not in taken)
@@ -304,13 +306,14 @@ class Index:
         return segment.ids[int(row[0])], int(row[1]), int(row[2])
 
     def _row(self, number: int) -> tuple[Segment, np.ndarray]:
-        at = int(np.searchsorted(self._offsets, number, side="right")) - 1
+        at = bisect_right(self._starts, number) - 1
         segment = self._segments[at]
-        row: np.ndarray = segment.passages_N5[number - self._offsets[at]]
+        row: np.ndarray = segment.passages_N5[number - self._starts[at]]
         return segment, row
 
-    def _hits(self, best: Arm, asked: Question, query_D: np.ndarray | None) -> list[Hit]:
-        lexical = self.lexical.scores_of(asked, best.numbers).tolist()
+    def _hits(self, best: Arm, asked: Question | None, query_D: np.ndarray | None) -> list[Hit]:
+        """The hits of an arm; asked: the question, where its lexical scores are not those of the arm."""
+        lexical = (best.scores if asked is None else self.lexical.scores_of(asked, best.numbers)).tolist()
         dense: list[float | None] = [None] * len(lexical)
         focus: list[tuple[int, int] | None] = [None] * len(lexical)
         if self.dense is not None and query_D is not None:

@@ -199,7 +199,7 @@ class Lexical:
             found, own = self._search_part(part, question, terms_Q, k, floor)
             numbers.append(found + offset)
             scores.append(own)
-            if len(own) >= k:
+            if len(own) >= k and len(self._parts) > 1:
                 floor = max(floor, float(np.partition(own, len(own) - k)[len(own) - k]))
         all_numbers, all_scores = np.concatenate(numbers), np.concatenate(scores)
         return _from_kth(all_numbers, all_scores, k)
@@ -229,8 +229,7 @@ class Lexical:
 
 def _from_kth(numbers: np.ndarray, scores: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
     """Those that score at least as much as the k-th best, best first."""
-    if len(scores) > k:
-        kept = scores >= np.partition(scores, len(scores) - k)[len(scores) - k]
-        numbers, scores = numbers[kept], scores[kept]
     order = np.argsort(-scores, kind="stable")
-    return numbers[order], scores[order]
+    numbers, scores = numbers[order], scores[order]
+    end = int(np.searchsorted(-scores, -scores[k - 1], side="right")) if len(scores) > k else len(scores)
+    return numbers[:end], scores[:end]

@@ -31,31 +31,31 @@ class Workers:
     def __init__(self, analyzer: Analyzer, count: int, num_chars: int) -> None:
         self.analyzer = analyzer
         self._count = count if count > 1 and num_chars >= _MIN_CHARS else 0
-        self._processes: list[subprocess.Popen[bytes]] = []
+        self.processes: list[subprocess.Popen[bytes]] = []
 
     def __enter__(self) -> Workers:
-        command = [sys.executable, "-m", "korean_llm.retrieval.workers"]
+        command = [sys.executable, "-c", "from korean_llm.retrieval.workers import serve; serve()"]
         for _ in range(self._count):
             process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-            self._processes.append(process)
+            self.processes.append(process)
             _write(process.stdin, (self.analyzer.fields, self.analyzer.exact, self.analyzer.terms_of_dictionary))
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for process in self._processes:
+        for process in self.processes:
             if kind is not None:
                 process.kill()
             process.communicate()
 
     def map(self, work: Work, chunks: Sequence[Sequence[str]]) -> Iterator[Any]:
         """work(analyzer, chunk) of each chunk, in order."""
-        if not self._processes:
+        if not self.processes:
             yield from (work(self.analyzer, chunk) for chunk in chunks)
             return
         idle: SimpleQueue[subprocess.Popen[bytes]] = SimpleQueue()
-        for process in self._processes:
+        for process in self.processes:
             idle.put(process)
 
         def ask(chunk: Sequence[str]) -> Any:
@@ -70,7 +70,7 @@ class Workers:
             finally:
                 idle.put(process)
 
-        with ThreadPoolExecutor(len(self._processes)) as threads:
+        with ThreadPoolExecutor(len(self.processes)) as threads:
             yield from threads.map(ask, chunks)
 
 
@@ -89,7 +89,7 @@ def _read(pipe: IO[bytes] | None) -> Any:
     return pickle.loads(pipe.read(*_SIZE.unpack(size)))
 
 
-def _serve() -> None:
+def serve() -> None:
     """What a worker process does until its input ends."""
     own = Analyzer(*_read(sys.stdin.buffer))
     try:
@@ -98,7 +98,3 @@ def _serve() -> None:
             _write(sys.stdout.buffer, work(own, chunk))
     except (EOFError, KeyboardInterrupt):
         return
-
-
-if __name__ == "__main__":
-    _serve()

@@ -5,7 +5,8 @@
     python tests/benchmarks/search_speed.py dense     # 250,000 vectors: the kind we choose against Flat
     python tests/benchmarks/search_speed.py growth    # 1 % more documents against a full build
 
-One thread each; times are medians over questions, taken in turn. Peers get their terms ready made.
+A number behind the name takes the place of the size. One thread each; times are medians over questions, taken in turn.
+Peers get their terms ready made.
 """
 
 from __future__ import annotations
@@ -75,9 +76,9 @@ def counted(texts: list[str], workers: int) -> tuple[float, float]:
     return cpu_seconds() - cpu, time.perf_counter() - wall
 
 
-def bulk() -> None:
+def bulk(megabytes: int = 50) -> None:
     """Analysis and counting per CPU-second, and two processes against one."""
-    texts = passage_texts(50e6)
+    texts = passage_texts(megabytes * 1e6)
     counted(texts[:100], 1)  # compiles, loads Kiwi
     num_chars = sum(map(len, texts))
     sample = random.Random(17).sample(texts, len(texts) // 25)
@@ -120,11 +121,11 @@ def timed(calls: dict[str, Callable[[int], object]], count: int) -> dict[str, fl
     return {name: 1000 * median(found) for name, found in seconds.items()}
 
 
-def query() -> None:
-    """Questions of six terms over 100,000 passages."""
+def query(num_passages: int = 100_000) -> None:
+    """Questions of six terms."""
     import tantivy
 
-    texts = passage_texts(80e6)[:100_000]
+    texts = passage_texts(900 * num_passages)[:num_passages]
     asked = questions(texts, 300, 6)
     terms = [analyzer("kiwi").terms(text).morphemes for text in texts]
     peer = bm25s.BM25(k1=K1, b=B, method="lucene", backend="numba")
@@ -176,9 +177,9 @@ def same_scores(ours: Index, peer: bm25s.BM25, text: str, ids: list[int]) -> boo
     return np.allclose([hit.score for hit in ours.search(text, 10)], scores[0], rtol=1e-4)
 
 
-def dense() -> None:
+def dense(count: int = 250_000) -> None:
     """Vectors like those of an encoder: many clusters, unequal axes."""
-    dice, count, width = np.random.default_rng(17), 250_000, 384
+    dice, width = np.random.default_rng(17), 384
     axes = 1 / np.sqrt(1 + np.arange(width))
     centres = dice.normal(size=(5_000, width)) * axes
     found = centres[dice.integers(len(centres), size=count)] + 0.7 * dice.normal(size=(count, width)) * axes
@@ -204,9 +205,9 @@ def dense() -> None:
     print(f"flat {times['flat']:.2f} ms, ours {times['ours']:.2f} ms: {ratio:.1f} ×, recall@10 {recall:.4f}")
 
 
-def growth() -> None:
+def growth(megabytes: int = 50) -> None:
     """1 % more documents against a full build, and a full rebuild's ranking."""
-    rows = list(documents(20e6))
+    rows = list(documents(megabytes * 1e6))
     random.Random(17).shuffle(rows)
     first = len(rows) * 100 // 101
     with tempfile.TemporaryDirectory() as folder:
@@ -226,6 +227,6 @@ def growth() -> None:
 
 if __name__ == "__main__":
     if DATA.is_dir():
-        {"bulk": bulk, "query": query, "dense": dense, "growth": growth}[sys.argv[1]]()
+        {"bulk": bulk, "query": query, "dense": dense, "growth": growth}[sys.argv[1]](*map(int, sys.argv[2:]))
     else:
         print(f"skipped: {DATA} is not there")

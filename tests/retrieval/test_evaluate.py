@@ -77,9 +77,15 @@ def test_options_are_changed_by_name_and_checked() -> None:
 
 
 def test_tuning_takes_only_what_helps_for_certain(encoder: Path, tmp_path: Path) -> None:
-    options = Options(dense_weight=1.0)  # a search by a random encoder alone, which lexical search beats
-    index = Index.build(DOCUMENTS * 1, tmp_path, encoder=encoder, options=options)
-    questions = [Question(f"{id}-{n}", text, {right: 1}) for n in range(5) for id, (text, right) in ASKED.items()]
+    lexical, dense = Options(dense_weight=0.0), Options(dense_weight=1.0)
+    index = Index.build(DOCUMENTS, tmp_path, encoder=encoder, options=dense)
+    asked = [(" ".join(row["text"].split()[at : at + 3]), row["id"]) for row in DOCUMENTS for at in range(8)]
+    questions = [  # those that words find and the random encoder does not
+        Question(f"q{number}", text, {id: 1})
+        for number, (text, id) in enumerate(asked)
+        if evaluate.ranked_documents(index, text, lexical)[0] == id != evaluate.ranked_documents(index, text, dense)[0]
+    ]
+    assert len(questions) > 5
     table = tune(index, questions)
     start, taken = table["rows"][0], [row for row in table["rows"][1:] if row["taken"]]
     assert start["ndcg@10"] < 1
