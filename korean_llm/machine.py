@@ -88,6 +88,12 @@ class Machine:
 
     def check(self) -> None:
         """Raises KoreanLLMError where the command line asks for GPUs, an attention or a tracker that are not here."""
+        if self.report_to and importlib.util.find_spec(self.report_to) is None:
+            raise KoreanLLMError(
+                f"--report-to {self.report_to} was asked for, but it is not installed; `pip install {self.report_to}`."
+            )
+        if self.gpus == 1 and self.attention not in ("flash_attention_2", "flex_attention"):
+            return
         import torch
 
         cuda = self.torch_device().type == "cuda"
@@ -98,10 +104,6 @@ class Machine:
         if self.attention == "flex_attention" and not cuda:
             raise KoreanLLMError("--attention flex_attention needs a GPU; use --attention sdpa.")
 
-        if self.report_to and importlib.util.find_spec(self.report_to) is None:
-            raise KoreanLLMError(
-                f"--report-to {self.report_to} was asked for, but it is not installed; `pip install {self.report_to}`."
-            )
         if self.gpus > 1 and cuda and self.gpus > torch.cuda.device_count():
             raise KoreanLLMError(
                 f"--gpus {self.gpus} was asked for, but torch sees {torch.cuda.device_count()}; ask for no more."
