@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -27,7 +26,10 @@ SetOption = Annotated[
     typer.Option("--questions", metavar="SET", help="Question set in BEIR's layout; FOLDER or FOLDER/NAME."),
 ]
 Files = Annotated[
-    list[Path] | None, typer.Argument(metavar="[FILE]...", help="Documents: .jsonl(.gz), .txt, .parquet.")
+    list[Path] | None,
+    typer.Argument(
+        metavar="[FILE]...", help="Files and folders: txt, md, html, pdf, docx, hwp, hwpx, csv, jsonl(.gz), parquet."
+    ),
 ]
 
 
@@ -61,7 +63,8 @@ def index(
 ) -> None:
     """Make a search index of documents, or bring one up to date: known ids are replaced, new ones added.
 
-    Examples: `korean-llm index law laws.jsonl --encoder e5`, `korean-llm index law changed.jsonl --delete law-17`
+    Examples: `korean-llm index law laws.jsonl --encoder e5`, `korean-llm index office ./문서`,
+    `korean-llm index law changed.jsonl --delete law-17`
     """
     from korean_llm.retrieval import Index, Options
     from korean_llm.retrieval.dictionary import read_dictionary
@@ -80,10 +83,10 @@ def index(
     else:
         terms = read_dictionary(dictionary) if dictionary else ()
         options = Options(dictionary=terms, exact=exact, milvus=milvus)
-        found = Index.build(_documents(files or []), folder, encoder=encoder, options=options, machine=machine)
+        found = Index.build(files or [], folder, encoder=encoder, options=options, machine=machine)
         files = None
     if files:
-        found.update(_documents(files), machine)
+        found.update(files, machine)
     if delete:
         found.delete(delete, machine)
     if compact:
@@ -213,14 +216,6 @@ def _questions(path: Path) -> list[Question]:
     from korean_llm.retrieval.beir import load_questions
 
     return load_questions(path) if path.is_dir() else load_questions(path.parent, path.name)
-
-
-def _documents(files: list[Path]) -> Iterator[dict[str, Any]]:
-    from korean_llm.corpus.read import read_file
-
-    for file in files:
-        for number, (_, row) in enumerate(read_file(file)):
-            yield {"id": f"{file.name}:{number}", **row}
 
 
 def _print_json(value: Any) -> None:

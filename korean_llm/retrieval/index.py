@@ -20,6 +20,7 @@ from korean_llm.retrieval import store, writer
 from korean_llm.retrieval.analyzer import analyzer
 from korean_llm.retrieval.cut import Document, is_unicode, passage_text
 from korean_llm.retrieval.expand import language_model
+from korean_llm.retrieval.files import as_rows
 from korean_llm.retrieval.fuse import TOP, Arm, fuse, mean_scores
 from korean_llm.retrieval.lexical import Lexical, Question
 from korean_llm.retrieval.rerank import RERANKED, rerank
@@ -122,7 +123,7 @@ class Index:
     @classmethod
     def build(
         cls,
-        documents: Iterable[dict[str, Any]],
+        documents: Iterable[dict[str, Any] | str | Path],
         folder: str | Path,
         *,
         encoder: str | Path | None = None,
@@ -131,6 +132,7 @@ class Index:
     ) -> Index:
         """Index documents ({"id", "title", "text"}, title optional) into a folder; an index that is there is replaced.
 
+        Paths of files and folders may stand among them: txt, md, html, pdf, docx, hwp, hwpx, csv, jsonl, parquet.
         A document may bring its own passages as "spans": [[start, end], …] in characters.
         encoder: a sentence-transformers folder; without one the search is lexical only. Raises KoreanLLMError
         where there is no document, an id is missing or stands twice, the encoder is none, or the folder holds
@@ -138,7 +140,8 @@ class Index:
         """
         machine = machine or Machine()
         source = Path(encoder) if encoder is not None else None
-        writer.build(documents, Path(folder), source, options or Options(), machine)
+        options = options or Options()
+        writer.build(as_rows(documents, options.passage_chars), Path(folder), source, options, machine)
         index = cls.open(folder, machine)
         if index.options.milvus:
             index.sync()
@@ -179,13 +182,13 @@ class Index:
             dense = open_dense(encoder or Encoder(folder / state.encoder, *prefixes, machine), segments)
         return cls(folder, state, segments, dense)
 
-    def add(self, documents: Iterable[dict[str, Any]], machine: Machine | None = None) -> None:
+    def add(self, documents: Iterable[dict[str, Any] | str | Path], machine: Machine | None = None) -> None:
         """Add documents; the cost is theirs alone. Raises KoreanLLMError where an id is in the index already."""
-        self._write(writer.add, documents, machine)
+        self._write(writer.add, as_rows(documents, self.options.passage_chars), machine)
 
-    def update(self, documents: Iterable[dict[str, Any]], machine: Machine | None = None) -> None:
+    def update(self, documents: Iterable[dict[str, Any] | str | Path], machine: Machine | None = None) -> None:
         """Add documents, each in place of the one that has its id, if there is one."""
-        self._write(writer.update, documents, machine)
+        self._write(writer.update, as_rows(documents, self.options.passage_chars), machine)
 
     def delete(self, ids: Iterable[str], machine: Machine | None = None) -> None:
         """Delete documents. Raises KoreanLLMError where an id is not in the index."""

@@ -15,7 +15,7 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 from korean_llm import console
 from korean_llm.artifact import METRICS_FILE
 from korean_llm.machine import Machine
-from korean_llm.modeling.memory import GIB, micro_tokens
+from korean_llm.modeling.memory import GIB, batch_at_once, micro_tokens
 
 Measure = Callable[[], dict[str, Any]]
 
@@ -26,7 +26,7 @@ def micro_batch(batch: int, tokens: int, machine: Machine) -> int:
     limit = 1_024
     if device.type == "cuda":
         limit = micro_tokens(torch.cuda.get_device_properties(device).total_memory / GIB)
-    return max(size for size in range(1, batch + 1) if batch % size == 0 and (size * tokens <= limit or size == 1))
+    return batch_at_once(batch, tokens, limit)
 
 
 class Live(TrainerCallback):
