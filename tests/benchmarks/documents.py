@@ -18,6 +18,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
 from korean_llm import kiwi
 from korean_llm.documents import read_files, split
 from tests.documents import make

@@ -20,6 +20,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 os.environ.setdefault("TQDM_DISABLE", "1")
 os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
 
@@ -33,7 +34,7 @@ from korean_llm.chat import Chat, open_chat
 from korean_llm.machine import Machine
 from korean_llm.recipe import InstructionSettings, LoraSettings
 from korean_llm.training.examples import Example
-from korean_llm.training.instruct import IGNORED, adapter_config, encoded, sft_arguments
+from korean_llm.training.instruct import IGNORED, InstructionTrainer, adapter_config, encoded, sft_arguments
 from korean_llm.training.tuning import separate_pad
 from tests.conftest import CHATML
 
@@ -100,7 +101,7 @@ def model_of(chat: Chat) -> LlamaForCausalLM:
 
 def seconds(chat: Chat, args: SFTConfig, rows: Dataset, settings: InstructionSettings) -> float:
     """How long one epoch takes, without opening and packing."""
-    trainer = SFTTrainer(
+    trainer = (InstructionTrainer if args.packing else SFTTrainer)(
         model=model_of(chat),
         args=args,
         train_dataset=rows,
