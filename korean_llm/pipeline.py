@@ -15,7 +15,7 @@ from korean_llm.corpus.card import load_card
 from korean_llm.errors import KoreanLLMError
 from korean_llm.machine import Machine
 from korean_llm.provenance import git_commit, versions
-from korean_llm.recipe import Recipe, load_recipe
+from korean_llm.recipe import SECTIONS, Recipe, load_recipe
 from korean_llm.run_folder import RECIPE_COPY, disk_errors, opened
 from korean_llm.settings import Strict
 
@@ -98,22 +98,7 @@ STAGES = (
         "evaluation",
         "korean_llm.evaluation.stage",
         "measure every model of the run and write the report",
-        {
-            name: (name,)
-            for name in (
-                "base",
-                "corpus",
-                "vocabulary",
-                "pretraining",
-                "instruction",
-                "reward",
-                "rejection_sampling",
-                "preference",
-                "online",
-                "export",
-                "retrieval",
-            )
-        },
+        {name: (name,) for name in ("base", *SECTIONS) if name != "evaluation"},
     ),
 )
 _TUNING = ("instruction", "reward", "rejection_sampling", "preference", "online")

@@ -48,10 +48,11 @@ def run(
     chat = tuning.open_tokenizer(inputs)
     examples = split(rows, chat, settings.max_tokens, "instruction")
     model = open_model(settings, inputs["model"] / "model", machine)
+    learned = encoded(examples.train, chat)
     trainer = InstructionTrainer(
         model=model,
-        args=sft_arguments(settings, encoded(examples.train, chat), out, machine, seed),
-        train_dataset=encoded(examples.train, chat),
+        args=sft_arguments(settings, learned, out, machine, seed),
+        train_dataset=learned,
         eval_dataset=encoded(examples.holdout, chat),
         processing_class=chat.tokenizer,
         peft_config=adapter_config(settings),
@@ -68,12 +69,7 @@ def run(
         tuning.save_model(tuned, chat, out)
     tuning.finish(out, examples.too_long)
     return {
-        "counts": {
-            "examples": len(examples.train),
-            "held_out": len(examples.holdout),
-            "too_long": len(examples.too_long),
-            "steps": steps,
-        },
+        "counts": {**examples.counts, "steps": steps},
         "metrics": {"holdout_loss_before": round(before, 4), "holdout_loss_after": round(after, 4)},
     }
 

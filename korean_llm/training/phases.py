@@ -112,11 +112,11 @@ class Phases:
         label = f"phase {number}: {' + '.join(phase.train)}"
         select(self.model, phase.train, self.table)
         start = trained_tensors(self.model)
-        trainer, live, retains = self._trainer(number, label, start)
+        resume = last_checkpoint(self._folder(number))
+        trainer, live, retains = self._trainer(number, label, checkpoint_step(resume) if resume else 0)
         first = trainer.is_world_process_zero()
         if first:
             tell_start(label, parts(start, self.table))
-        resume = last_checkpoint(Path(str(trainer.args.output_dir)))
         try:
             trainer.train(resume_from_checkpoint=str(resume) if resume else None)
         finally:
@@ -131,17 +131,21 @@ class Phases:
             write_json(plan.account(number), account)
 
     def _kept(self, number: int) -> Path:
-        return self.plan.checkpoints / f"phase-{number}" / _KEPT
+        return self._folder(number) / _KEPT
 
-    def _trainer(self, number: int, label: str, start: dict[str, Any]) -> tuple[PhaseTrainer, Live, Retains]:
+    def _folder(self, number: int) -> Path:
+        """Where a phase's own checkpoints are."""
+        return self.plan.checkpoints / f"phase-{number}"
+
+    def _trainer(self, number: int, label: str, done: int) -> tuple[PhaseTrainer, Live, Retains]:
+        """done: steps that a run of before has taken."""
         plan, settings = self.plan, self.plan.settings
         per_step = settings.batch_blocks
         first_block = sum(plan.steps[: number - 1]) * per_step
         arguments = self._arguments(number)
         if plan.machine.gpus > 1:
             shard(self.model, arguments.device)
-        resumed = last_checkpoint(Path(str(arguments.output_dir)))
-        blocks = self._blocks(first_block, plan.steps[number - 1], checkpoint_step(resumed) if resumed else 0)
+        blocks = self._blocks(first_block, plan.steps[number - 1], done)
         live = Live(
             plan.out,
             label,
@@ -191,7 +195,7 @@ class Phases:
         micro = micro_batch(own, settings.block_tokens, machine)
         warmup = settings.warmup_ratio if phase.warmup_ratio is None else phase.warmup_ratio
         return TrainingArguments(
-            output_dir=str(self.plan.checkpoints / f"phase-{number}"),
+            output_dir=str(self._folder(number)),
             max_steps=steps,
             per_device_train_batch_size=micro,
             gradient_accumulation_steps=own // micro,

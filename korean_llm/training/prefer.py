@@ -51,12 +51,7 @@ def run(
     tuning.save_adapter(model, chat, inputs["model"], out)
     tuning.finish(out, examples.too_long)
     return {
-        "counts": {
-            "examples": len(examples.train),
-            "held_out": len(examples.holdout),
-            "too_long": len(examples.too_long),
-            "steps": steps,
-        },
+        "counts": {**examples.counts, "steps": steps},
         "metrics": {"holdout_before": before, "holdout_after": after},
     }
 

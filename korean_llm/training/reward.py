@@ -57,12 +57,7 @@ def run(settings: RewardSettings, inputs: dict[str, Path], out: Path, machine: M
     tuning.save_adapter(scoring, chat, inputs["model"], out)
     tuning.finish(out, examples.too_long)
     return {
-        "counts": {
-            "examples": len(examples.train),
-            "held_out": len(examples.holdout),
-            "too_long": len(examples.too_long),
-            "steps": steps,
-        },
+        "counts": {**examples.counts, "steps": steps},
         "metrics": metrics,
     }
 

@@ -35,6 +35,11 @@ class Split(Generic[R]):
     holdout: list[R]
     too_long: list[TooLong]
 
+    @property
+    def counts(self) -> dict[str, int]:
+        """How many rows there are of each, for the manifest."""
+        return {"examples": len(self.train), "held_out": len(self.holdout), "too_long": len(self.too_long)}
+
 
 def split(rows: Sequence[R], chat: Chat, max_tokens: int, section: str) -> Split[R]:
     """Leave out, name and count what is longer than max_tokens; hold out 5 % by a hash of the id, at least one row.

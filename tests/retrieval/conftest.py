@@ -10,6 +10,23 @@ import torch
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
 
+WORDS = [
+    "도서관",
+    "배추",
+    "은행",
+    "버드나무",
+    "계좌",
+    "이체",
+    "김치",
+    "소금물",
+    "월요일",
+    "아침",
+    "저녁",
+    "강가",
+    "물소리",
+    "지방자치단체장",
+    "GPU",
+]
 DOCUMENTS = [
     {
         "id": "library",

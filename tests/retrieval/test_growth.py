@@ -15,26 +15,9 @@ import pytest
 from korean_llm.errors import KoreanLLMError
 from korean_llm.retrieval import Hit, Index
 from korean_llm.retrieval.store import writing
-from tests.retrieval.conftest import DOCUMENTS
+from tests.retrieval.conftest import DOCUMENTS, WORDS
 
-WORDS = [
-    "도서관",
-    "배추",
-    "은행",
-    "버드나무",
-    "계좌",
-    "이체",
-    "김치",
-    "소금물",
-    "월요일",
-    "아침",
-    "저녁",
-    "강가",
-    "물소리",
-    "지방자치단체장",
-    "GPU",
-    "서버",
-]
+SALAD = [*WORDS, "서버"]
 QUESTIONS = [
     "도서관",
     "버드나무 강가",
@@ -46,8 +29,8 @@ QUESTIONS = [
 
 
 def document(id: str, dice: random.Random) -> dict[str, str]:
-    paragraphs = [" ".join(dice.choices(WORDS, k=dice.randint(1, 40))) for _ in range(dice.randint(1, 3))]
-    return {"id": id, "title": dice.choice(["", dice.choice(WORDS)]), "text": "\n\n".join(paragraphs)}
+    paragraphs = [" ".join(dice.choices(SALAD, k=dice.randint(1, 40))) for _ in range(dice.randint(1, 3))]
+    return {"id": id, "title": dice.choice(["", dice.choice(SALAD)]), "text": "\n\n".join(paragraphs)}
 
 
 def found(index: Index) -> list[list[tuple]]:

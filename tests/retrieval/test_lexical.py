@@ -12,24 +12,7 @@ from korean_llm.retrieval.analyzer import bigram_terms, morpheme_terms
 from korean_llm.retrieval.fuse import FLOOR, Arm, fuse, min_max, reciprocal_ranks, z_scores
 from korean_llm.retrieval.lexical import BIGRAM_WEIGHT, K1, B
 from tests.reference.bm25 import bm25
-
-WORDS = [
-    "도서관",
-    "배추",
-    "은행",
-    "버드나무",
-    "계좌",
-    "이체",
-    "김치",
-    "소금물",
-    "월요일",
-    "아침",
-    "저녁",
-    "강가",
-    "물소리",
-    "지방자치단체장",
-    "GPU",
-]
+from tests.retrieval.conftest import WORDS
 
 
 @pytest.fixture(scope="module")
