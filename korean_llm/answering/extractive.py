@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from threading import Event
 
-from korean_llm.answering.answer import Answer, Answerer, Citation, Mode, Piece
+from korean_llm.answering.answer import Answer, Answerer, Citation, Mode, Piece, Request
 from korean_llm.answering.cite import nearest_documents, verified, without_marks
 from korean_llm.answering.evidence import Evidence, Sentence, gather, score_sentences
 from korean_llm.retrieval import Index
@@ -26,9 +26,9 @@ class ExtractiveAnswerer(Answerer):
     def __init__(self, index: Index, notice: str) -> None:
         self.index, self.notice = index, notice
 
-    def stream(self, question: str, stop: Event | None = None) -> Iterator[Piece]:
+    def stream(self, asked: Request | str, stop: Event | None = None) -> Iterator[Piece]:
         """One piece per sentence and per mark; the last carries the whole answer."""
-        evidence = gather(self.index, question)
+        evidence = gather(self.index, Request.of(asked).question)
         if not evidence.relevant:
             yield from not_found(self.index, evidence, self.mode, self.notice)
             return

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from threading import Event
 
-from korean_llm.answering.answer import Answer, Answerer, Citation, Mode, Piece
+from korean_llm.answering.answer import Answer, Answerer, Citation, Mode, Piece, Request
 from korean_llm.answering.cite import Marks, nearest_documents, passage_citations
 from korean_llm.answering.evidence import Evidence, gather
 from korean_llm.answering.extractive import NUM_NEAREST, not_found
@@ -27,9 +27,9 @@ class GenerativeAnswerer(Answerer):
     def __init__(self, index: Index, generator: Generator, notice: str) -> None:
         self.index, self.generator, self.notice = index, generator, notice
 
-    def stream(self, question: str, stop: Event | None = None) -> Iterator[Piece]:
+    def stream(self, asked: Request | str, stop: Event | None = None) -> Iterator[Piece]:
         """Pieces as the model writes them; the last carries the whole answer."""
-        evidence = gather(self.index, question)
+        evidence = gather(self.index, Request.of(asked).question)
         if not evidence.relevant:
             yield from not_found(self.index, evidence, self.mode, self.notice)
             return
