@@ -19,8 +19,8 @@ from threading import Lock
 from typing import Any, Literal, get_args
 
 from korean_llm.answering.answer import Answer
-from korean_llm.answering.feedback_file import open_file
-from korean_llm.answering.feedback_text import answer_of, cleaned, row_of
+from korean_llm.answering.feedback.file import open_file
+from korean_llm.answering.feedback.text import answer_of, cleaned, row_of
 from korean_llm.errors import KoreanLLMError
 
 Kind = Literal["up", "down", "none", "edit", "regenerate", "copy", "citation", "abandon"]

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from korean_llm.answering.answer import Citation
 
-_SHOWN = re.compile(r"\[(\d{1,4})\]")
+_SHOWN = re.compile(r"([^\S\n]{0,4})\[(\d{1,4})\]")
 _PASSAGE = re.compile(r"^\[(\d{1,4})\] ", re.MULTILINE)
 
 
@@ -23,8 +23,8 @@ def as_prompted(text: str, citations: Sequence[Citation], asked: str) -> str:
     numbers = {citation.number: _passage_of(citation, asked) for citation in citations}
 
     def mark(match: re.Match[str]) -> str:
-        number = numbers.get(int(match[1]))
-        return f"[{number}]" if number else ""
+        number = numbers.get(int(match[2]))
+        return f"{match[1]}[{number}]" if number else ""
 
     return _SHOWN.sub(mark, text)
 
