@@ -1,4 +1,4 @@
-"""The SQLite file of feedback: made whole or not at all, known by its marks, refused where it is not what it should be."""
+"""The SQLite file of feedback: made whole or not at all, known by its marks, refused where it is anything else."""
 
 from __future__ import annotations
 
@@ -106,6 +106,6 @@ def _pragma(connection: sqlite3.Connection, name: str) -> Any:
 
 def _damaged(path: Path, why: str) -> KoreanLLMError:
     return KoreanLLMError(
-        f"the feedback file {path} is damaged or is none ({why}); nothing was changed: save what `sqlite3 {path} .recover`"
-        " gives, then move it aside and a new one is begun."
+        f"the feedback file {path} is damaged or is none ({why}); nothing was changed: keep what"
+        f" `sqlite3 {path} .recover` finds, then move the file aside and a new one is begun."
     )

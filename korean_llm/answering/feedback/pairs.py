@@ -1,4 +1,4 @@
-"""Pairs of a better and a worse answer to the same prompt: from edits, votes, second tries, and choices side by side."""
+"""Pairs of a better and a worse answer to one prompt: from edits, votes, second tries, and choices side by side."""
 
 from __future__ import annotations
 

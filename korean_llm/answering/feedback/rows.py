@@ -26,7 +26,7 @@ REASONS = {
     "other_question": "answers from the cache that were first given to another question",
     "unfit_prompt": "answers in a conversation that does not alternate between user and assistant",
     "lost_citation": "answers that cite what does not stand in their prompt",
-    "low_quality": "liked answers too short or long, hardly Korean, damaged, or their prompt again; damaged disliked ones",
+    "low_quality": "answers too long or damaged; liked ones that are short, hardly Korean, or their prompt again",
     "contradictory": "verdicts with another one against them on the same answer to the same prompt",
     "duplicates": "verdicts and pairs that are there already",
     "other_prompt": "second tries and variants that were given another prompt",

@@ -128,7 +128,7 @@ class Feedback:
             answers, sessions = file.execute("SELECT count(*), count(DISTINCT session) FROM answers").fetchone()
             standing = f"SELECT kind, count(*) FROM ({_STANDING}) GROUP BY kind"
             found = dict(tuple(row) for row in file.execute(standing))
-        kinds = {kind: found.get(kind, 0) for kind in KINDS if kind != "none"}
+        kinds = {str(kind): found.get(kind, 0) for kind in KINDS if kind != "none"}
         return {"answers": answers, "sessions": sessions, **kinds}
 
     def forget(self, session: str) -> int:

@@ -1,4 +1,4 @@
-"""What a reader said of an answer, as something to learn: text under its prompt, wanted or not, personal data masked."""
+"""What a reader said of an answer, to learn from: a text under its prompt, wanted or not, personal data masked."""
 
 from __future__ import annotations
 
