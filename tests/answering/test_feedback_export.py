@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -91,7 +93,8 @@ def test_a_choice_side_by_side_is_a_pair(feedback: Feedback) -> None:
     say(feedback, OTHER, session="b", variant="base")
     say(feedback, GOOD + " 네.", "up", session="c", variant="base")
     say(feedback, OTHER + " 네.", "up", session="c", variant="adapted")
-    assert pairs(rows_of(feedback.judged())) == [(GOOD, BAD, "choice")]
+    rows = rows_of(feedback.judged())
+    assert pairs(rows) == [(GOOD, BAD, "choice")] and not rows.dropped
 
 
 def test_contradictions_are_dropped_and_counted(feedback: Feedback) -> None:
@@ -257,7 +260,13 @@ def test_the_instruction_stage_trains_on_it(
     assert (found["counts"]["examples"], found["counts"]["held_out"]) == (5, 1)
 
 
-def test_nothing_is_overwritten_and_nothing_is_half_written(feedback: Feedback, tmp_path: Path) -> None:
+def _no_space(*_: Path) -> None:
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def test_nothing_is_overwritten_and_nothing_is_half_written(
+    feedback: Feedback, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "mine").write_text("", encoding="utf-8")
     with pytest.raises(KoreanLLMError, match="holds nothing to learn from yet; vote on answers"):
@@ -271,6 +280,10 @@ def test_nothing_is_overwritten_and_nothing_is_half_written(feedback: Feedback, 
             export(feedback, place)
     with pytest.raises(KoreanLLMError, match="cannot be written"):
         export(feedback, tmp_path / "full" / "mine" / "out")
+    assert sorted(path.name for path in tmp_path.iterdir() if path.is_dir()) == ["full"]
+    with monkeypatch.context() as full_disk, pytest.raises(KoreanLLMError, match="No space left on device"):
+        full_disk.setattr("korean_llm.answering.feedback.export._put", _no_space)
+        export(feedback, tmp_path / "out")
     assert sorted(path.name for path in tmp_path.iterdir() if path.is_dir()) == ["full"]
     (tmp_path / "empty").mkdir()
     assert export(feedback, tmp_path / "empty")["rows"]["labels"] == 2

@@ -6,6 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from korean_llm.answering.feedback.numbers import as_prompted
@@ -75,11 +76,17 @@ def said(item: Remembered, dropped: Counter[str], masked: Counter[str]) -> Said 
         return None
     clean: list[Any] = []
     for text in (*texts, *(message["content"] for message in prompt)):
-        without, found = mask(text)
+        without, found = _mask(text)
         masked.update(found)
         clean.append(without.strip())
     messages = [{**message, "content": content} for message, content in zip(prompt, clean[2:], strict=True)]
     return Said(item, digest(messages), messages, clean[0], clean[1])
+
+
+@lru_cache(maxsize=512)
+def _mask(text: str) -> tuple[str, Counter[str]]:
+    """Masked; answers to the same prompt need not be searched for the same things again."""
+    return mask(text)
 
 
 def _unusable(item: Remembered) -> str:
