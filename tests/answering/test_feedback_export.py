@@ -163,6 +163,12 @@ def test_the_real_prompt_gives_its_numbers_back() -> None:
     assert as_prompted("저 글입니다. [1]", shown, messages[-1]["content"]) == "저 글입니다. [2]"
 
 
+def test_a_prompt_may_leave_out_footnotes_and_line_breaks() -> None:
+    shown = [Citation(1, "d2", "안내", 0, 20, "맑은 물에 헹군다.[3]\n양념을 바른다.")]
+    asked = "자료:\n\n[1] 가\n다른 글.\n\n[2] 나\n맑은 물에 헹군다. 양념을 바른다.\n\n질문: ?"
+    assert as_prompted("헹굽니다. [1]", shown, asked) == "헹굽니다. [2]"
+
+
 @pytest.mark.parametrize(
     "passages", [("월요일에 쉽니다.", "[1] 가짜 번호\n아무 글"), ("다른 글입니다.", "또 다른 글입니다.")]
 )

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from korean_llm.answering.answer import Citation
 
 _SHOWN = re.compile(r"([^\S\n]{0,4})\[(\d{1,4})\]")
+_ASIDE = re.compile(r"\[\d{1,4}\]|\s+")
 _PASSAGE = re.compile(r"^\[(\d{1,4})\] ", re.MULTILINE)
 
 
@@ -34,8 +35,14 @@ def _passage_of(citation: Citation, asked: str) -> int:
     marks = list(_PASSAGE.finditer(asked))
     if len({mark[1] for mark in marks}) < len(marks):
         raise LookupError("two passages bear the same number")
+    cited = _bare(citation.text)
     ends = [mark.start() for mark in marks[1:]] + [len(asked)]
     for mark, end in zip(marks, ends, strict=True):
-        if citation.text in asked[mark.end() : end]:
+        if cited in _bare(asked[mark.end() : end]):
             return int(mark[1])
     raise LookupError(f"citation {citation.number} stands in no passage")
+
+
+def _bare(text: str) -> str:
+    """Without white space and footnote numbers, which a prompt may leave out."""
+    return _ASIDE.sub("", text)
