@@ -70,7 +70,7 @@ def call(place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFix
 
 def test_the_verbs_are_these() -> None:
     search = ["evaluate-search", "index", "search", "tune-search"]
-    assert sorted(VERBS) == sorted(["ask", "check", "demo", "run", "show", "stages", "vocabulary", *search])
+    assert sorted(VERBS) == sorted(["ask", "check", "demo", "push", "run", "show", "stages", "vocabulary", *search])
 
 
 HELP = (

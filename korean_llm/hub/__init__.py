@@ -5,5 +5,6 @@ Light to import: torch comes in when an adapter is checked or loaded.
 
 from korean_llm.hub.fetch import Fetched, fetch_adapter
 from korean_llm.hub.load import Adapted, check_adapter, load_adapter
+from korean_llm.hub.push import Pushed, push
 
-__all__ = ["Adapted", "Fetched", "check_adapter", "fetch_adapter", "load_adapter"]
+__all__ = ["Adapted", "Fetched", "Pushed", "check_adapter", "fetch_adapter", "load_adapter", "push"]

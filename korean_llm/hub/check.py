@@ -66,7 +66,8 @@ def _check_kind(adapter: Path, found: Shapes) -> None:
         raise KoreanLLMError(f"{adapter / ADAPTER_CONFIG} names no peft_type; give an adapter saved by PEFT.")
     if config.get("task_type") not in (None, "CAUSAL_LM"):
         raise KoreanLLMError(
-            f"{adapter} adapts a model for {config['task_type']}, expected CAUSAL_LM; give an adapter of a language model."
+            f"{adapter} adapts a model for {config['task_type']}, expected CAUSAL_LM; give an adapter of a language"
+            " model."
         )
     if tables := [name for name in found if name.endswith(_TABLES)]:
         rows = found[tables[0]][0]
@@ -90,8 +91,8 @@ def _check_vocabulary(adapter: Path, base: Path, config: PretrainedConfig) -> No
     if own != other:
         differing = len(own.items() ^ other.items())
         raise KoreanLLMError(
-            f"the tokenizer of {adapter} has {len(own):,} tokens and that of {base} {len(other):,}, {differing:,} entries"
-            f" not the same; {_OURS}."
+            f"the tokenizer of {adapter} has {len(own):,} tokens and that of {base} {len(other):,}, {differing:,}"
+            f" entries not the same; {_OURS}."
         )
 
 

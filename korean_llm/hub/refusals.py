@@ -57,7 +57,9 @@ def _sentence(error: BaseException, repository: str, instead: str) -> str | None
     if isinstance(error, HfHubHTTPError):
         return _refused(error, repository, instead)
     if isinstance(error, OSError) or type(error).__module__.split(".")[0] in _HTTP_LIBRARIES:
-        return f"{repository} could not be transferred whole ({type(error).__name__}); try again: what is there is kept."
+        return (
+            f"{repository} could not be transferred whole ({type(error).__name__}); try again: what is there is kept."
+        )
     return None
 
 
