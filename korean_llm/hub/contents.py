@@ -123,8 +123,8 @@ def _verified(lineage: Lineage, stage: str, repository: str, revision: str | Non
         if file.path == f"model/{name}" and fnmatch(name, WEIGHTS[0]) and theirs.get(name) != file.sha256:
             raise KoreanLLMError(
                 f"{repository} is not the model the adapter was trained on: its {name} is"
-                f" {theirs.get(name, 'missing')[:12]}, that of {lineage.run / stage} {file.sha256[:12]}; publish that with"
-                f" `korean-llm push {lineage.run} --stage {stage} --to {repository}`."
+                f" {theirs.get(name, 'missing')[:12]}, that of {lineage.run / stage} {file.sha256[:12]}; publish that"
+                f" with `korean-llm push {lineage.run} --stage {stage} --to {repository}`."
             )
     return info.sha
 

@@ -167,8 +167,8 @@ def _never(lineage: Lineage) -> list[Limit]:
     masked = lineage.recipe.corpus is not None and lineage.recipe.corpus.personal_data == "mask"
     personal = (
         (
-            "말뭉치 단계의 글에서는 개인정보를 규칙으로 찾아 가렸습니다(놓친 것이 있을 수 있습니다). 지시와 선호 데이터는"
-            " 가리지 않았습니다.",
+            "말뭉치 단계의 글에서는 개인정보를 규칙으로 찾아 가렸습니다(놓친 것이 있을 수 있습니다). 지시와 선호"
+            " 데이터는 가리지 않았습니다.",
             "Personal data in the documents was masked by rules (some may have been missed); instruction and preference"
             " data was not masked.",
         )
