@@ -29,7 +29,7 @@ def checked_chat(adapter: Path, base: Path) -> Chat:
 
     Raises KoreanLLMError at the first mismatch, with both sides and what to do.
     """
-    check_files(adapter, str(adapter), [path.name for path in adapter.iterdir()])
+    check_files(adapter)
     found = _shapes(adapter / ADAPTER_WEIGHTS)
     _check_kind(adapter, found)
     config = _config(base)
@@ -127,6 +127,8 @@ def _wanted_shapes(adapter: Path, config: PretrainedConfig) -> Shapes:
     settings.inference_mode = True
     if hasattr(settings, "init_lora_weights"):
         settings.init_lora_weights = True  # starts that are computed from the base's weights change no shape
+    if settings.is_prompt_learning:
+        settings.token_dim = settings.num_layers = settings.num_attention_heads = None  # told from this base anew
     try:
         with warnings.catch_warnings(), torch.device("meta"):
             warnings.simplefilter("ignore")

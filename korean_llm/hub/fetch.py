@@ -47,16 +47,16 @@ def fetch_adapter(source: str | Path, revision: str | None = None) -> Fetched:
     local = Path(source).expanduser()
     for folder in (local, local / "adapter"):
         if (folder / ADAPTER_CONFIG).exists():
-            check_files(folder, str(folder), [path.name for path in folder.iterdir()])
+            check_files(folder)
             return Fetched(folder, None)
     named = hub_id(source)
     if named is None or local.exists():
         raise KoreanLLMError(f"{source} holds no adapter ({ADAPTER_CONFIG} is missing); give its folder or a Hub id.")
     fetched = fetch(named[0], revision or named[1], (*SETTINGS, ADAPTER_WEIGHTS))
-    names = [path.name for path in fetched.folder.iterdir()]
+    names = _names(fetched.folder)
     if ADAPTER_WEIGHTS not in names or ADAPTER_CONFIG not in names:
         names = _listed(named[0], fetched)
-    check_files(fetched.folder, named[0], names)
+    _check_names(named[0], names)
     _check_content(fetched.folder / ADAPTER_WEIGHTS, named[0])
     return fetched
 
@@ -73,8 +73,17 @@ def fetch(repository: str, revision: str | None, patterns: tuple[str, ...]) -> F
     return Fetched(Path(folder), Path(folder).name)
 
 
-def check_files(folder: Path, label: str, names: list[str]) -> None:
-    """Raises KoreanLLMError where a repository or folder holds no adapter, or holds it pickled."""
+def check_files(folder: Path) -> None:
+    """Raises KoreanLLMError where a folder holds no adapter, or holds it pickled."""
+    _check_names(str(folder), _names(folder))
+
+
+def _names(folder: Path) -> list[str]:
+    """Names in a folder; none where it is not there: the client makes none for a repository without our files."""
+    return [path.name for path in folder.iterdir()] if folder.is_dir() else []
+
+
+def _check_names(label: str, names: list[str]) -> None:
     if ADAPTER_CONFIG not in names:
         what = "a whole model" if "config.json" in names else "no adapter"
         raise KoreanLLMError(
@@ -95,7 +104,7 @@ def check_files(folder: Path, label: str, names: list[str]) -> None:
 def _listed(repository: str, fetched: Fetched) -> list[str]:
     """Names of all files of the repository, where the Hub answers; else those that are here."""
     if constants.is_offline_mode():
-        return [path.name for path in fetched.folder.iterdir()]
+        return _names(fetched.folder)
     with hub_errors(repository, _FOLDER_INSTEAD):
         return HfApi().list_repo_files(repository, revision=fetched.revision)
 

@@ -20,6 +20,7 @@ from huggingface_hub.errors import (
 from korean_llm.errors import KoreanLLMError
 
 _HTTP_LIBRARIES = ("httpx", "httpx2")
+_NO_ANSWER = ("ConnectError", "ConnectTimeout", "ReadTimeout")  # of either HTTP library the client may use
 _SIGN_IN = "`hf auth login`"
 
 
@@ -48,19 +49,26 @@ def _sentence(error: BaseException, repository: str, instead: str) -> str | None
     if isinstance(error, RevisionNotFoundError):
         return f"{repository} has no such revision; its branches, tags and commits are listed on its page of the Hub."
     if isinstance(error, RepositoryNotFoundError):
-        signed = "with the token in use" if get_token() else "without a token"
-        return f"the Hub has no model {repository!r} that can be read {signed}; check the id, or sign in: {_SIGN_IN}."
+        return _not_found(repository)
     if isinstance(error, LocalEntryNotFoundError | OfflineModeIsEnabled):
         return _out_of_reach(error, repository, instead)
     if isinstance(error, EntryNotFoundError):
         return f"{repository} lacks a file that was asked for; {instead}."
     if isinstance(error, HfHubHTTPError):
         return _refused(error, repository, instead)
+    if type(error).__name__ in _NO_ANSWER:
+        return f"the Hub ({constants.ENDPOINT}) did not answer for {repository}; {instead}."
     if isinstance(error, OSError) or type(error).__module__.split(".")[0] in _HTTP_LIBRARIES:
         return (
             f"{repository} could not be transferred whole ({type(error).__name__}); try again: what is there is kept."
         )
     return None
+
+
+def _not_found(repository: str) -> str:
+    """A private repository and one that is not there look alike to those who may not read it."""
+    signed = "with the token in use" if get_token() else "without a token"
+    return f"the Hub has no model {repository!r} that can be read {signed}; check the id, or sign in: {_SIGN_IN}."
 
 
 def _out_of_reach(error: BaseException, repository: str, instead: str) -> str:
@@ -74,6 +82,8 @@ def _out_of_reach(error: BaseException, repository: str, instead: str) -> str:
 
 def _refused(error: HfHubHTTPError, repository: str, instead: str) -> str:
     status = error.response.status_code
+    if status == 401 and get_token() is None:
+        return _not_found(repository)
     if status == 401:
         return f"the Hub refused the token in use for {repository}; sign in again with {_SIGN_IN}, or mend HF_TOKEN."
     if status == 403:

@@ -70,6 +70,11 @@ class StandIn:
     def url(self) -> str:
         return f"http://127.0.0.1:{self._server.server_address[1]}"
 
+    @property
+    def content_url(self) -> str:
+        """Large files lie on a host of another name, as they do for the Hub: the client then asks no further there."""
+        return self.url.replace("127.0.0.1", "localhost")
+
     def stop(self) -> None:
         self._server.shutdown()
         self._server.server_close()
@@ -257,7 +262,7 @@ class _Handler(BaseHTTPRequestHandler):
         oid = hashlib.sha256(content).hexdigest()
         self.hub.lfs[oid] = content
         linked = {"X-Linked-Etag": f'"{oid}"', "X-Linked-Size": str(len(content))}
-        return self._send(302, b"", {**headers, **linked, "Location": f"{self.hub.url}/cdn/{path}/{oid}"})
+        return self._send(302, b"", {**headers, **linked, "Location": f"{self.hub.content_url}/cdn/{path}/{oid}"})
 
     def _content(self, path: str, content: bytes, headers: dict[str, str] | None = None) -> None:
         """The bytes of a file, from where the client asks for; broken off or spoilt where a test wants it so."""

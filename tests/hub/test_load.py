@@ -9,7 +9,9 @@ from typing import Any
 
 import huggingface_hub
 import pytest
+from peft import LoraConfig, PrefixTuningConfig, PromptTuningConfig, get_peft_model
 from safetensors.torch import load_file, save_file
+from transformers import AutoModelForCausalLM
 
 import korean_llm.modeling.load
 from korean_llm.errors import KoreanLLMError
@@ -74,12 +76,14 @@ def test_offline_the_cache_answers_and_only_it(published: StandIn, monkeypatch: 
 def test_a_server_that_is_down_leaves_the_cache_or_one_sentence(published: StandIn) -> None:
     kept = fetch_adapter("org/adapter")
     published.stop()
+    huggingface_hub.close_session()
     assert fetch_adapter("org/adapter") == kept
     with pytest.raises(KoreanLLMError, match=r"the Hub \(http.*\) did not answer"):
         fetch_adapter("org/elsewhere")
 
 
-def test_a_download_that_breaks_off_is_resumed(published: StandIn, run: Path) -> None:
+def test_a_download_that_breaks_off_is_resumed(published: StandIn, run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(huggingface_hub.constants, "DOWNLOAD_CHUNK_SIZE", 500)
     published.cut[WEIGHTS] = [1000]
     fetched = fetch_adapter("org/adapter")
     assert published.ranges and published.ranges[0].startswith("bytes=1000-")
@@ -185,8 +189,8 @@ def _edit(path: Path, **values: Any) -> None:
     ("spoil", "says"),
     [
         (another_vocabulary, r"the tokenizer of .* has [\d,]+ tokens and that of .* [\d,]+"),
-        (narrower, r"is 4 × 64, but this base takes 4 × 32"),
-        (another_rank, r"is 4 × 64, but this base takes 8 × 64"),
+        (narrower, r"is 4 × 128, but this base takes 4 × 64"),
+        (another_rank, r"is 4 × 128, but this base takes 8 × 128"),
         (fewer_places, "the base has no place for"),
         (another_template, "the chat template in .* renders otherwise"),
         (with_a_table, r"carries a vocabulary of its own .*[\d,]+ rows"),
@@ -228,14 +232,12 @@ def test_in_a_run_the_base_is_found_and_a_retrained_one_is_known(run: Path, tmp_
 
 @pytest.mark.parametrize("method", ["dora", "prompt", "prefix"])
 def test_other_methods_of_peft_are_checked_as_well(run: Path, tmp_path: Path, method: str) -> None:
-    from peft import get_peft_model
-    from transformers import AutoModelForCausalLM
-
-    from korean_llm.recipe import InstructionSettings
-    from korean_llm.training.instruct import adapter_config
-
     base = run / "base" / "model"
-    settings = adapter_config(InstructionSettings(data=["instructions-ko"], method=method))  # type: ignore[arg-type]
+    settings: Any = {
+        "dora": LoraConfig(task_type="CAUSAL_LM", target_modules="all-linear", use_dora=True),
+        "prompt": PromptTuningConfig(task_type="CAUSAL_LM", num_virtual_tokens=16),
+        "prefix": PrefixTuningConfig(task_type="CAUSAL_LM", num_virtual_tokens=16),
+    }[method]
     get_peft_model(AutoModelForCausalLM.from_pretrained(base), settings).save_pretrained(str(tmp_path / "adapter"))
     check_adapter(tmp_path / "adapter", base)
     narrow = write_model(tmp_path / "narrow", hidden=32)
@@ -244,8 +246,6 @@ def test_other_methods_of_peft_are_checked_as_well(run: Path, tmp_path: Path, me
 
 
 def test_the_print_of_weights_knows_a_model_again_in_shards_and_not_another(tmp_path: Path) -> None:
-    from transformers import AutoModelForCausalLM
-
     whole = write_model(tmp_path / "whole")
     AutoModelForCausalLM.from_pretrained(whole).save_pretrained(tmp_path / "shards", max_shard_size="100KB")
     assert len(list((tmp_path / "shards").glob("*.safetensors"))) > 1

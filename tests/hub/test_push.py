@@ -187,6 +187,12 @@ def test_without_a_good_token_nothing_happens(
     assert not hub.repos
 
 
+def test_a_hub_that_is_down_is_one_sentence(run: Path, hub: StandIn) -> None:
+    hub.stop()
+    with pytest.raises(KoreanLLMError, match="did not answer for org/x; run the same command again"):
+        push(run, "org/x")
+
+
 def test_the_command_line_pushes_and_never_shows_the_token(run: Path, hub: StandIn, tmp_path: Path) -> None:
     more = {"HF_ENDPOINT": hub.url, "HF_TOKEN": TOKEN, "HF_HUB_DISABLE_XET": "1", "HF_HOME": str(tmp_path)}
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "HF_HUB_OFFLINE": "0", **more}
