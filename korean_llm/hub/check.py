@@ -40,10 +40,14 @@ def checked_chat(adapter: Path, base: Path) -> Chat:
 
 
 def check_weights(adapter: Path, base: Path) -> None:
-    """Raises KoreanLLMError where a base of the right shape is not the one the adapter was trained on.
+    """Raises KoreanLLMError where a base of the right shape is pickled, or not the one the adapter was trained on.
 
     Known by the recorded print of the weights, and within a run by its manifests; where neither is, not at all.
     """
+    if not any(base.glob("*.safetensors")):
+        raise KoreanLLMError(
+            f"the base {base} holds no .safetensors file, and pickled weights are not opened; give one in safetensors."
+        )
     recorded = read_base(adapter)
     if recorded and (found := weights_print(base)) != recorded.weights:
         pinned = f"{recorded.hub}@{recorded.revision}" if recorded.revision else recorded.hub
@@ -51,6 +55,8 @@ def check_weights(adapter: Path, base: Path) -> None:
             f"{adapter} was trained on {pinned} (weights {recorded.weights[:12]}), but {base} holds other weights"
             f" ({found[:12]}); load it on {pinned}, or tune it again on this model."
         )
+    if (adapter.name, base.name) != ("adapter", "model"):
+        return  # not laid out as in a run
     tuned, model = load_manifest(adapter.parent), load_manifest(base.parent)
     if tuned and model and tuned.inputs.get("model", model.fingerprint) != model.fingerprint:
         raise KoreanLLMError(
@@ -64,6 +70,8 @@ def _check_kind(adapter: Path, found: Shapes) -> None:
     config = read_json(adapter / ADAPTER_CONFIG) or {}
     if not config.get("peft_type"):
         raise KoreanLLMError(f"{adapter / ADAPTER_CONFIG} names no peft_type; give an adapter saved by PEFT.")
+    if config.get("megatron_config"):
+        raise KoreanLLMError(f"{adapter} asks for a module of its own (megatron_core), and none is imported; leave it.")
     if config.get("task_type") not in (None, "CAUSAL_LM"):
         raise KoreanLLMError(
             f"{adapter} adapts a model for {config['task_type']}, expected CAUSAL_LM; give an adapter of a language"

@@ -62,6 +62,7 @@ def load_adapter(
     of the base are read or fetched, where the adapter is damaged or does not fit.
     """
     from peft import PeftModel
+    from safetensors import SafetensorError
 
     from korean_llm.hub.check import check_weights, checked_chat
     from korean_llm.modeling.load import load_model
@@ -77,7 +78,11 @@ def load_adapter(
         chat = checked_chat(fetched.folder, folder)
     check_weights(fetched.folder, folder)
     with console.working(f"opening {source}"):
-        model = PeftModel.from_pretrained(load_model(folder, machine), str(fetched.folder)).eval()
+        try:
+            model = PeftModel.from_pretrained(load_model(folder, machine), str(fetched.folder)).eval()
+        except (OSError, SafetensorError) as error:
+            why = " ".join(str(error).split())[:160]
+            raise KoreanLLMError(f"the base {folder} cannot be opened ({why}); fetch it again, whole.") from None
     return Adapted(model, chat, fetched.folder, folder, fetched.revision)
 
 

@@ -67,6 +67,8 @@ def push(
     found = hub_id(to)
     if isinstance(to, str) and (found is None or found[1]):
         raise KoreanLLMError(f"{to!r} is no Hub id; expected org/name, or for a folder a Path (--to-folder DIR).")
+    if found and not dry_run:
+        _check_token()
     lineage = trace(Path(what), stage)
     contents = gather(lineage, base)
     place = str(to) if isinstance(to, str) else to.resolve().name
@@ -102,7 +104,6 @@ def _write(contents: Contents, folder: Path) -> None:
 
 def _upload(lineage: Lineage, contents: Contents, repository: str, *, private: bool, branch: str | None) -> Any:
     """One commit that makes the branch hold these files; files of an earlier push that are no longer made go."""
-    _check_token()
     api = HfApi()
     with hub_errors(repository, _AGAIN), console.working(f"publishing to {repository}"):
         api.whoami()
@@ -112,6 +113,8 @@ def _upload(lineage: Lineage, contents: Contents, repository: str, *, private: b
             raise KoreanLLMError(
                 f"{repository} exists and is public; push with --public, or to a repository that is not there yet."
             )
+        if info.private and not private:
+            console.note(f"{repository} exists and stays private; open it on its page of the Hub")
         if branch:
             api.create_branch(repository, branch=branch, exist_ok=True)
         there = api.list_repo_files(repository, revision=branch)

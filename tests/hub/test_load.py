@@ -90,6 +90,18 @@ def test_a_download_that_breaks_off_is_resumed(published: StandIn, run: Path, mo
     assert (fetched.folder / WEIGHTS).read_bytes() == (run / "instruction/adapter" / WEIGHTS).read_bytes()
 
 
+def test_a_download_that_never_gets_through_leaves_no_half_file(
+    published: StandIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("time.sleep", lambda _: None)  # the client waits a second before it tries again
+    published.cut[WEIGHTS] = [0] * 9
+    with pytest.raises(KoreanLLMError, match="try again: what is there is kept"):
+        fetch_adapter("org/adapter")
+    assert not list(Path(huggingface_hub.constants.HF_HUB_CACHE).rglob(WEIGHTS))
+    published.cut.clear()
+    assert (fetch_adapter("org/adapter").folder / WEIGHTS).exists()
+
+
 def test_a_spoilt_download_is_refused_removed_and_fetched_again(published: StandIn) -> None:
     published.spoil.add(WEIGHTS)
     with pytest.raises(KoreanLLMError, match="damaged on the way"):
@@ -136,6 +148,14 @@ def another_vocabulary(adapter: Path, base: Path) -> None:
 
 def narrower(adapter: Path, base: Path) -> None:
     write_model(base, hidden=32)
+
+
+def pickled(adapter: Path, base: Path) -> None:
+    (base / "model.safetensors").rename(base / "pytorch_model.bin")
+
+
+def foreign_module(adapter: Path, base: Path) -> None:
+    _edit(adapter / "adapter_config.json", megatron_config={"a": 1}, megatron_core="antigravity")
 
 
 def another_rank(adapter: Path, base: Path) -> None:
@@ -190,6 +210,8 @@ def _edit(path: Path, **values: Any) -> None:
     [
         (another_vocabulary, r"the tokenizer of .* has [\d,]+ tokens and that of .* [\d,]+"),
         (narrower, r"is 4 × 128, but this base takes 4 × 64"),
+        (pickled, "holds no .safetensors file, and pickled"),
+        (foreign_module, "asks for a module of its own"),
         (another_rank, r"is 4 × 128, but this base takes 8 × 128"),
         (fewer_places, "the base has no place for"),
         (another_template, "the chat template in .* renders otherwise"),
