@@ -21,6 +21,7 @@ from korean_llm.errors import KoreanLLMError
 
 _HTTP_LIBRARIES = ("httpx", "httpx2")
 _NO_ANSWER = ("ConnectError", "ConnectTimeout", "ReadTimeout")  # of either HTTP library the client may use
+_BAD_CARD = "Invalid metadata in README.md."
 _SIGN_IN = "`hf auth login`"
 
 
@@ -59,9 +60,11 @@ def _sentence(error: BaseException, repository: str, instead: str) -> str | None
     if type(error).__name__ in _NO_ANSWER:
         return f"the Hub ({constants.ENDPOINT}) did not answer for {repository}; {instead}."
     if isinstance(error, OSError) or type(error).__module__.split(".")[0] in _HTTP_LIBRARIES:
-        return (
-            f"{repository} could not be transferred whole ({type(error).__name__}); try again: what is there is kept."
-        )
+        why = getattr(error, "strerror", None) or type(error).__name__
+        return f"{repository} could not be transferred whole ({why}); try again: what is there is kept."
+    if isinstance(error, ValueError) and str(error).startswith(_BAD_CARD):
+        why = " ".join(str(error).removeprefix(_BAD_CARD).split())[:200]
+        return f"the Hub refuses the card of {repository} ({why}); give --licence a name the Hub knows, as apache-2.0."
     return None
 
 

@@ -213,6 +213,7 @@ class _Handler(BaseHTTPRequestHandler):
         head = yaml.safe_load(content.split("---\n")[1])
         kinds = {"language": list, "license": str, "library_name": str, "tags": list}
         wrong = [name for name, kind in kinds.items() if not isinstance(head.get(name), kind)]
+        wrong += ["license"] if head["license"] not in ("other", "apache-2.0") else []
         wrong += ["license_name"] if head["license"] == "other" and "license_name" not in head else []
         self._json({"errors": [{"message": f"{name} is wrong"} for name in wrong]}, 400 if wrong else 200)
 

@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,8 @@ from transformers import AutoModelForCausalLM
 
 from korean_llm.errors import KoreanLLMError
 from korean_llm.hub import load_adapter, push
+from korean_llm.hub.figures import figures, limits
+from korean_llm.hub.lineage import trace
 from korean_llm.machine import Machine
 from korean_llm.modeling.load import load_model
 from tests.export.tiny import logits_of
@@ -168,6 +171,21 @@ def test_a_base_that_is_another_model_on_the_hub_is_refused(run: Path, hub: Stan
     push(run, "org/other", stage="export")
     with pytest.raises(KoreanLLMError, match=r"org/other is not the model .* its model.safetensors is"):
         push(run, "org/x", stage="instruction", base="org/other")
+
+
+def test_a_licence_that_the_hub_does_not_know_is_refused_before_anything_is_sent(run: Path, hub: StandIn) -> None:
+    with pytest.raises(KoreanLLMError, match="refuses the card of org/x .*license is wrong.*give --licence a name"):
+        push(run, "org/x", licence="nonsense")
+    assert hub.counted("PUT") == 0 and len(hub.repos["org/x"].commits) == 1
+
+
+def test_an_adapter_that_was_not_measured_borrows_no_figures(run: Path) -> None:
+    lineage = trace(run, "instruction")
+    assert lineage.evaluation is not None and len(figures(lineage)) == 3
+    inputs = {**lineage.evaluation.inputs, "preference": "0" * 64}  # then the tuned model is the preference stage's
+    later = replace(lineage, evaluation=replace(lineage.evaluation, inputs=inputs))
+    assert [figure.english for figure in figures(later)] == ["instruction, held-out: loss"]
+    assert any("of this artifact: not measured" in english for _, english in limits(later))
 
 
 def test_a_public_repository_is_not_written_to_by_accident(run: Path, hub: StandIn) -> None:
