@@ -15,7 +15,7 @@ from korean_llm.artifact import load_manifest
 from korean_llm.chat import Chat, open_chat
 from korean_llm.errors import KoreanLLMError
 from korean_llm.hub.fetch import check_files
-from korean_llm.hub.identity import ADAPTER_CONFIG, ADAPTER_WEIGHTS, read_base, read_json, weights_print
+from korean_llm.hub.identity import ADAPTER_CONFIG, ADAPTER_WEIGHTS, read_base, read_json, shown, weights_print
 from korean_llm.modeling.load import load_tokenizer
 
 Shapes = dict[str, tuple[int, ...]]
@@ -46,22 +46,23 @@ def check_weights(adapter: Path, base: Path) -> None:
     """
     if not any(base.glob("*.safetensors")):
         raise KoreanLLMError(
-            f"the base {base} holds no .safetensors file, and pickled weights are not opened; give one in safetensors."
+            f"the base {shown(base)} holds no .safetensors file, and pickled weights are not opened; give one in"
+            " safetensors."
         )
     recorded = read_base(adapter)
     if recorded and (found := weights_print(base)) != recorded.weights:
         pinned = f"{recorded.hub}@{recorded.revision}" if recorded.revision else recorded.hub
         raise KoreanLLMError(
-            f"{adapter} was trained on {pinned} (weights {recorded.weights[:12]}), but {base} holds other weights"
-            f" ({found[:12]}); load it on {pinned}, or tune it again on this model."
+            f"{shown(adapter)} was trained on {pinned} (weights {recorded.weights[:12]}), but {shown(base)} holds other"
+            f" weights ({found[:12]}); load it on {pinned}, or tune it again on this model."
         )
     if (adapter.name, base.name) != ("adapter", "model"):
         return  # not laid out as in a run
     tuned, model = load_manifest(adapter.parent), load_manifest(base.parent)
     if tuned and model and tuned.inputs.get("model", model.fingerprint) != model.fingerprint:
         raise KoreanLLMError(
-            f"{adapter} was trained on the model {tuned.inputs['model'][:12]}, but {base} is {model.fingerprint[:12]}"
-            f" ({model.kind}); {_OURS}."
+            f"{shown(adapter)} was trained on the model {tuned.inputs['model'][:12]}, but {shown(base)} is"
+            f" {model.fingerprint[:12]} ({model.kind}); {_OURS}."
         )
 
 
@@ -69,19 +70,21 @@ def _check_kind(adapter: Path, found: Shapes) -> None:
     """It adapts a causal language model, and carries no vocabulary."""
     config = read_json(adapter / ADAPTER_CONFIG) or {}
     if not config.get("peft_type"):
-        raise KoreanLLMError(f"{adapter / ADAPTER_CONFIG} names no peft_type; give an adapter saved by PEFT.")
+        raise KoreanLLMError(f"{ADAPTER_CONFIG} of {shown(adapter)} names no peft_type; give an adapter saved by PEFT.")
     if config.get("megatron_config"):
-        raise KoreanLLMError(f"{adapter} asks for a module of its own (megatron_core), and none is imported; leave it.")
+        raise KoreanLLMError(
+            f"{shown(adapter)} asks for a module of its own (megatron_core), and none is imported; leave it."
+        )
     if config.get("task_type") not in (None, "CAUSAL_LM"):
         raise KoreanLLMError(
-            f"{adapter} adapts a model for {config['task_type']}, expected CAUSAL_LM; give an adapter of a language"
-            " model."
+            f"{shown(adapter)} adapts a model for {config['task_type']}, expected CAUSAL_LM; give an adapter of a"
+            " language model."
         )
     if tables := [name for name in found if name.endswith(_TABLES)]:
         rows = found[tables[0]][0]
         raise KoreanLLMError(
-            f"{adapter} carries a vocabulary of its own ({tables[0]}, {rows:,} rows); merge it into its base and open"
-            " that as a whole model: an adapter here carries none."
+            f"{shown(adapter)} carries a vocabulary of its own ({tables[0]}, {rows:,} rows); merge it into its base and"
+            " open that as a whole model: an adapter here carries none."
         )
 
 
@@ -90,8 +93,8 @@ def _check_vocabulary(adapter: Path, base: Path, config: PretrainedConfig) -> No
     recorded = read_base(adapter)
     if recorded and recorded.vocabulary != config.vocab_size:
         raise KoreanLLMError(
-            f"{adapter} was trained on a vocabulary of {recorded.vocabulary:,} rows ({recorded.hub}), but {base} has"
-            f" {config.vocab_size:,}; load it on {recorded.hub}."
+            f"{shown(adapter)} was trained on a vocabulary of {recorded.vocabulary:,} rows ({recorded.hub}), but"
+            f" {shown(base)} has {config.vocab_size:,}; load it on {recorded.hub}."
         )
     if not (adapter / "tokenizer_config.json").exists():
         return
@@ -99,8 +102,8 @@ def _check_vocabulary(adapter: Path, base: Path, config: PretrainedConfig) -> No
     if own != other:
         differing = len(own.items() ^ other.items())
         raise KoreanLLMError(
-            f"the tokenizer of {adapter} has {len(own):,} tokens and that of {base} {len(other):,}, {differing:,}"
-            f" entries not the same; {_OURS}."
+            f"the tokenizer of {shown(adapter)} has {len(own):,} tokens and that of {shown(base)} {len(other):,},"
+            f" {differing:,} entries not the same; {_OURS}."
         )
 
 
@@ -119,13 +122,14 @@ def _check_shapes(adapter: Path, base: Path, config: PretrainedConfig, found: Sh
     if other:
         name = other[0]
         raise KoreanLLMError(
-            f"{adapter} does not fit {base}: {name} is {_by(found[name])}, but this base takes {_by(wanted[name])}"
-            f" ({len(other)} such tensors); {_OURS}."
+            f"{shown(adapter)} does not fit {shown(base)}: {name} is {_by(found[name])}, but this base takes"
+            f" {_by(wanted[name])} ({len(other)} such tensors); {_OURS}."
         )
     if astray := sorted(found.keys() ^ wanted.keys()):
         side = "has no place for" if astray[0] in found else "needs"
         raise KoreanLLMError(
-            f"{adapter} does not fit {base}: the base {side} {astray[0]} ({len(astray)} such tensors); {_OURS}."
+            f"{shown(adapter)} does not fit {shown(base)}: the base {side} {astray[0]} ({len(astray)} such tensors);"
+            f" {_OURS}."
         )
 
 
@@ -144,7 +148,7 @@ def _wanted_shapes(adapter: Path, config: PretrainedConfig) -> Shapes:
             state = get_peft_model_state_dict(model, save_embedding_layers=False)
     except (ValueError, KeyError, RuntimeError, TypeError, AttributeError) as error:
         why = " ".join(str(error).split())[:160]
-        raise KoreanLLMError(f"{adapter} does not fit a {config.model_type} model ({why}); {_OURS}.") from None
+        raise KoreanLLMError(f"{shown(adapter)} does not fit a {config.model_type} model ({why}); {_OURS}.") from None
     return {name: tuple(tensor.shape) for name, tensor in state.items()}
 
 
@@ -162,7 +166,7 @@ def _config(base: Path) -> PretrainedConfig:
         config: PretrainedConfig = AutoConfig.from_pretrained(base, local_files_only=True, trust_remote_code=False)
     except (OSError, ValueError) as error:
         why = " ".join(str(error).split())[:160]
-        raise KoreanLLMError(f"the base {base} cannot be opened ({why}); give a whole checkpoint.") from None
+        raise KoreanLLMError(f"the base {shown(base)} cannot be opened ({why}); give a whole checkpoint.") from None
     return config
 
 
@@ -171,7 +175,7 @@ def _tokenizer(folder: Path) -> Any:
         return load_tokenizer(folder)
     except (OSError, ValueError, KeyError, TypeError) as error:
         why = " ".join(str(error).split())[:160]
-        raise KoreanLLMError(f"the tokenizer in {folder} cannot be opened ({why}); restore its files.") from None
+        raise KoreanLLMError(f"the tokenizer in {shown(folder)} cannot be opened ({why}); restore its files.") from None
 
 
 def _by(shape: tuple[int, ...]) -> str:

@@ -19,7 +19,7 @@ WEIGHTS = ("*.safetensors",)
 
 _ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
-_FOLDER_INSTEAD = "give the folder of a local copy"
+_FOLDER = "give the folder of a local copy"
 
 
 @dataclass(frozen=True)
@@ -61,12 +61,13 @@ def fetch_adapter(source: str | Path, revision: str | None = None) -> Fetched:
     return fetched
 
 
-def fetch(repository: str, revision: str | None, patterns: tuple[str, ...]) -> Fetched:
+def fetch(repository: str, revision: str | None, patterns: tuple[str, ...], instead: str = _FOLDER) -> Fetched:
     """The files of a repository that fit the patterns, at one commit; the client resolves the revision first.
 
-    Files in folders are left out. Raises KoreanLLMError where they cannot be had.
+    Files in folders are left out. instead: what to do where the Hub is out of reach.
+    Raises KoreanLLMError where they cannot be had.
     """
-    with hub_errors(repository, _FOLDER_INSTEAD), console.working(f"fetching {repository}"):
+    with hub_errors(repository, instead), console.working(f"fetching {repository}"):
         folder = snapshot_download(
             repository, revision=revision, allow_patterns=list(patterns), ignore_patterns=["*/*"]
         )
@@ -105,7 +106,7 @@ def _listed(repository: str, fetched: Fetched) -> list[str]:
     """Names of all files of the repository, where the Hub answers; else those that are here."""
     if constants.is_offline_mode():
         return _names(fetched.folder)
-    with hub_errors(repository, _FOLDER_INSTEAD):
+    with hub_errors(repository, _FOLDER):
         return HfApi().list_repo_files(repository, revision=fetched.revision)
 
 

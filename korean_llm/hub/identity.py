@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from dataclasses import asdict, dataclass
 from io import FileIO
 from pathlib import Path
@@ -21,6 +22,7 @@ BASE = "base.json"
 ADAPTER_CONFIG = "adapter_config.json"
 ADAPTER_WEIGHTS = "adapter_model.safetensors"
 
+_SNAPSHOT = re.compile(r"/models--([^/]+?)--([^/]+)/snapshots/([0-9a-f]{12})[0-9a-f]{28}$")
 _SAMPLES, _SAMPLE_BYTES = 64, 64
 
 
@@ -44,14 +46,22 @@ class Base:
         return asdict(self)
 
 
+def shown(folder: Path) -> str:
+    """A folder as people know it: org/name@commit for one in the Hub's cache, else its path."""
+    found = _SNAPSHOT.search(folder.as_posix())
+    return f"{found[1]}/{found[2]}@{found[3]}" if found else str(folder)
+
+
 def read_base(adapter: Path) -> Base | None:
     """What is recorded beside an adapter, None where nothing is. Raises KoreanLLMError where it is damaged."""
     value = read_json(adapter / BASE)
     if value is None:
         return None
     try:
+        if not (isinstance(value["vocabulary"], int) and isinstance(value["hub"], str)):
+            raise TypeError
         return Base(**value)
-    except TypeError:
+    except (TypeError, KeyError):
         raise KoreanLLMError(f"{adapter / BASE} is damaged; fetch the adapter again, or publish it again.") from None
 
 

@@ -8,14 +8,16 @@ from typing import TYPE_CHECKING
 
 from korean_llm import console
 from korean_llm.errors import KoreanLLMError
-from korean_llm.hub.fetch import SETTINGS, WEIGHTS, fetch, fetch_adapter, hub_id
-from korean_llm.hub.identity import ADAPTER_CONFIG, read_base, read_json
+from korean_llm.hub.fetch import SETTINGS, WEIGHTS, Fetched, fetch, fetch_adapter, hub_id
+from korean_llm.hub.identity import ADAPTER_CONFIG, read_base, read_json, shown
 from korean_llm.machine import Machine
 
 if TYPE_CHECKING:
     from peft import PeftModel
 
     from korean_llm.chat import Chat
+
+_INSTEAD = "give the folder of the base with base="
 
 
 @dataclass(frozen=True)
@@ -68,12 +70,12 @@ def load_adapter(
     from korean_llm.modeling.load import load_model
 
     fetched = fetch_adapter(source, revision)
-    place = _base_place(fetched.folder, base)
+    place = _base_place(fetched, base)
     folder = place.folder
     if folder is None:
-        settings = fetch(place.repository, place.revision, SETTINGS)
+        settings = fetch(place.repository, place.revision, SETTINGS, _INSTEAD)
         chat = checked_chat(fetched.folder, settings.folder)
-        folder = fetch(place.repository, settings.revision, (*SETTINGS, *WEIGHTS)).folder
+        folder = fetch(place.repository, settings.revision, (*SETTINGS, *WEIGHTS), _INSTEAD).folder
     else:
         chat = checked_chat(fetched.folder, folder)
     check_weights(fetched.folder, folder)
@@ -82,7 +84,7 @@ def load_adapter(
             model = PeftModel.from_pretrained(load_model(folder, machine), str(fetched.folder)).eval()
         except (OSError, SafetensorError) as error:
             why = " ".join(str(error).split())[:160]
-            raise KoreanLLMError(f"the base {folder} cannot be opened ({why}); fetch it again, whole.") from None
+            raise KoreanLLMError(f"the base {shown(folder)} cannot be opened ({why}); fetch it again, whole.") from None
     return Adapted(model, chat, fetched.folder, folder, fetched.revision)
 
 
@@ -97,8 +99,12 @@ def check_adapter(adapter: Path, base: Path) -> None:
     check_weights(adapter, base)
 
 
-def _base_place(adapter: Path, given: str | Path | None) -> _BasePlace:
-    """Where the base is: as given, else as recorded beside the adapter, else as adapter_config.json names it."""
+def _base_place(fetched: Fetched, given: str | Path | None) -> _BasePlace:
+    """Where the base is: as given, else as recorded beside the adapter, else as adapter_config.json names it.
+
+    An adapter of the Hub names bases of the Hub only: no folder of this machine is opened because it says so.
+    """
+    adapter = fetched.folder
     config = read_json(adapter / ADAPTER_CONFIG) or {}
     named = str(config.get("base_model_name_or_path") or "")
     recorded = read_base(adapter)
@@ -107,13 +113,13 @@ def _base_place(adapter: Path, given: str | Path | None) -> _BasePlace:
     if recorded:
         return _BasePlace(None, recorded.hub, recorded.revision)
     for folder in (adapter / named, Path(named)):
-        if named and (folder / "config.json").exists():
+        if named and fetched.revision is None and (folder / "config.json").exists():
             return _BasePlace(folder.resolve())
     found = hub_id(named)
     if found is None:
         raise KoreanLLMError(
-            f"{adapter} names {named or 'nothing'!r} as its base, which is neither a folder here nor a Hub id; give the"
-            " base with base=, a folder or a Hub id."
+            f"{shown(adapter)} names {named or 'nothing'!r} as its base, which is neither a folder here nor a Hub id;"
+            " give the base with base=, a folder or a Hub id."
         )
     return _BasePlace(None, found[0], config.get("revision") or found[1])
 
@@ -128,6 +134,6 @@ def _given_place(adapter: Path, given: str | Path, named: str, *, known: bool) -
         raise KoreanLLMError(f"the base {given} holds no model (config.json is missing); give its folder or a Hub id.")
     if not known and hub_id(named) and hub_id(named) != found and named != found[0]:
         raise KoreanLLMError(
-            f"{adapter} names {named} as its base, but {found[0]} was given; leave base out to take {named}."
+            f"{shown(adapter)} names {named} as its base, but {found[0]} was given; leave base out to take {named}."
         )
     return _BasePlace(None, *found)

@@ -196,6 +196,10 @@ def recorded_elsewhere(adapter: Path, base: Path) -> None:
     (adapter / "base.json").write_text(json.dumps(note), encoding="utf-8")
 
 
+def recorded_badly(adapter: Path, base: Path) -> None:
+    (adapter / "base.json").write_text('{"hub": 1}', encoding="utf-8")
+
+
 def recorded_larger(adapter: Path, base: Path) -> None:
     note = {"hub": "org/base", "revision": None, "vocabulary": 51_200, "weights": "0" * 64}
     (adapter / "base.json").write_text(json.dumps(note), encoding="utf-8")
@@ -220,6 +224,7 @@ def _edit(path: Path, **values: Any) -> None:
         (of_a_classifier, "for SEQ_CLS, expected CAUSAL_LM"),
         (torn, "adapter_config.json is damaged"),
         (recorded_elsewhere, r"trained on org/base@1111.* but .* holds other weights"),
+        (recorded_badly, "base.json is damaged"),
         (recorded_larger, r"a vocabulary of 51,200 rows \(org/base\), but .* has"),
     ],
 )
@@ -240,10 +245,22 @@ def test_a_mismatch_is_one_sentence_before_any_weights_are_opened(
 def test_a_hub_base_that_does_not_fit_is_refused_before_its_weights_come(published: StandIn, tmp_path: Path) -> None:
     other = write_model(tmp_path / "other", hidden=32)
     published.add("org/narrow", {path.name: path.read_bytes() for path in other.iterdir()})
-    with pytest.raises(KoreanLLMError, match="but this base takes"):
+    with pytest.raises(
+        KoreanLLMError, match=r"org/adapter@[0-9a-f]{12} does not fit org/narrow@[0-9a-f]{12}: .* but this base takes"
+    ):
         load_adapter("org/adapter", base="org/narrow", machine=CPU)
     assert published.counted("HEAD org/narrow/resolve") > 0
     assert not any("org/narrow" in request and "safetensors" in request for request in published.requests)
+
+
+def test_an_adapter_of_the_hub_opens_no_folder_of_this_machine(published: StandIn, run: Path) -> None:
+    files = files_of(published, "org/adapter")
+    del files["base.json"]
+    config = {**json.loads(files["adapter_config.json"]), "base_model_name_or_path": str(run / "base" / "model")}
+    published.add("org/local", {**files, "adapter_config.json": json.dumps(config).encode()})
+    with pytest.raises(KoreanLLMError, match="give the base with base="):
+        load_adapter("org/local", machine=CPU)
+    assert load_adapter("org/local", base=run / "base", machine=CPU).base == run / "base" / "model"
 
 
 def test_in_a_run_the_base_is_found_and_a_retrained_one_is_known(run: Path, tmp_path: Path) -> None:

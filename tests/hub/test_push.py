@@ -174,7 +174,7 @@ def test_a_base_that_is_another_model_on_the_hub_is_refused(run: Path, hub: Stan
 
 
 def test_a_licence_that_the_hub_does_not_know_is_refused_before_anything_is_sent(run: Path, hub: StandIn) -> None:
-    with pytest.raises(KoreanLLMError, match="refuses the card of org/x .*license is wrong.*give --licence a name"):
+    with pytest.raises(KoreanLLMError, match=r"refuses the card of org/x .*license is wrong.*give --licence a name"):
         push(run, "org/x", licence="nonsense")
     assert hub.counted("PUT") == 0 and len(hub.repos["org/x"].commits) == 1
 
