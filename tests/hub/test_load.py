@@ -13,6 +13,7 @@ from peft import LoraConfig, PrefixTuningConfig, PromptTuningConfig, get_peft_mo
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM
 
+import korean_llm.hub.check
 import korean_llm.modeling.load
 from korean_llm.errors import KoreanLLMError
 from korean_llm.hub import check_adapter, fetch_adapter, load_adapter, push
@@ -55,10 +56,25 @@ def test_a_revision_is_pinned_though_main_has_moved_on(published: StandIn) -> No
 
 
 def test_only_weights_settings_and_tokenizer_are_fetched(published: StandIn) -> None:
-    extra = {"run.py": b"import os", "old.bin": b"\x80", "checkpoint-1/a.safetensors": b"", "notes.pkl": b""}
+    extra = {"run.py": b"import os", "old.bin": b"\x80", "checkpoint-1/config.json": b"{}", "notes.pkl": b""}
     published.add("org/adapter", {**files_of(published, "org/adapter"), **extra})
     names = {path.name for path in fetch_adapter("org/adapter").folder.iterdir()}
     assert WEIGHTS in names and not names & {"run.py", "old.bin", "checkpoint-1", "notes.pkl", "README.md"}
+
+
+def test_a_base_that_moves_on_between_check_and_weights_is_taken_as_checked(
+    published: StandIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = published.repos["org/base"].branches["main"]
+    checked = korean_llm.hub.check.checked_chat
+
+    def moving(adapter: Path, base: Path) -> Any:
+        published.add("org/base", {**files_of(published, "org/base"), "more.json": b"{}"})
+        return checked(adapter, base)
+
+    monkeypatch.setattr(korean_llm.hub.check, "checked_chat", moving)
+    assert load_adapter("org/adapter", base="org/base", machine=CPU).base.name == first
+    assert published.repos["org/base"].branches["main"] != first
 
 
 def test_offline_the_cache_answers_and_only_it(published: StandIn, monkeypatch: pytest.MonkeyPatch) -> None:
