@@ -122,4 +122,3 @@ def _roles_differ(changed: list[tuple[Phrase, Phrase]], phrases: tuple[Phrase, .
     if roles <= {*_BARE, OBJECT} and OBJECT not in others and done_to:
         return ""
     return reason
-

@@ -8,7 +8,7 @@ _ONES = dict(zip(("하나", "둘", "셋", "넷", "다섯", "여섯", "일곱", "
 _BEFORE_UNITS = {"한": 1, "두": 2, "세": 3, "네": 4}
 _TENS = dict(zip(("열", "스물", "서른", "마흔", "쉰", "예순", "일흔", "여든", "아흔"), range(10, 100, 10), strict=True))
 _NATIVE = {**_ONES, **_BEFORE_UNITS}
-_COUNTED = frozenset("시 시간 달 살 명 사람 개 개월 주 주일 가지 마리 잔".split())
+_COUNTED = frozenset(["시", "시간", "달", "살", "명", "사람", "개", "개월", "주", "주일", "가지", "마리", "잔"])
 """Units that Korean counts only: 3번 may be 세 번 or number three, 2분 two minutes and 두 분 two people."""
 
 _DIGITS = dict(zip("일이삼사오육칠팔구", range(1, 10), strict=True))

@@ -75,7 +75,7 @@ def plain(frame: Frame) -> Frame:
 
 
 def _done(clause: Clause) -> Clause:
-    """"신청은 어디에서 하나요" as "어디에서 신청하나요": 하다 takes up the last noun of what is done."""
+    """ "신청은 어디에서 하나요" as "어디에서 신청하나요": 하다 takes up the last noun of what is done."""
     clause = _with_plain_modifiers(clause)
     if clause.verb[:1] != ("하",):
         return clause
@@ -113,7 +113,7 @@ def _without_me(clause: Clause, *, first: bool) -> Clause:
 
 
 def _told(clause: Clause, *, alone: bool) -> Clause:
-    """"…를 알려 주세요" and "…가 어떻게 되나요" as the question for the value of an amount, a date, a name.
+    """ "…를 알려 주세요" and "…가 어떻게 되나요" as the question for the value of an amount, a date, a name.
 
     After a condition, or with anything else said, "어떻게 되나요" may ask what becomes of it.
     """
@@ -151,7 +151,7 @@ def _question_for(phrase: Phrase) -> tuple[str, ...] | None:
 
 
 def _attribute(clause: Clause) -> Clause:
-    """"도서관은 휴관일이 언제", "도서관 휴관일은 언제" as one; "비용이 얼마나 드나요" as "비용이 얼마인가요"."""
+    """ "도서관은 휴관일이 언제", "도서관 휴관일은 언제" as one; "비용이 얼마나 드나요" as "비용이 얼마인가요"."""
     *rest, last = clause.phrases or (Phrase(()),)
     if clause.verb in (("~얼마나", "들"), ("~얼마나", "되")) and last.words and last.words[-1].endswith(PRICES):
         clause = replace(clause, verb=("얼마", "이"), descriptive=True)
@@ -174,7 +174,7 @@ def _asked_noun(clause: Clause, nouns: tuple[str, ...]) -> Phrase | None:
 
 
 def _way(clause: Clause) -> Clause:
-    """"…하는 방법", "… 신청 방법" as "어떻게 …하나요"."""
+    """ "…하는 방법", "… 신청 방법" as "어떻게 …하나요"."""
     phrase = _asked_noun(clause, _WAY)
     if phrase is None:
         return clause
@@ -189,7 +189,7 @@ def _way(clause: Clause) -> Clause:
 
 
 def _reason(clause: Clause) -> Clause:
-    """"…하는 이유" as "왜 …하나요"."""
+    """ "…하는 이유" as "왜 …하나요"."""
     phrase = _asked_noun(clause, _REASON)
     if phrase is None or phrase.modifier is None or len(phrase.words) != 1:
         return clause
@@ -214,7 +214,7 @@ def _how(clause: Clause) -> Clause:
 
 
 def _possible(clause: Clause) -> Clause:
-    """"수영이 가능한가요" as "수영할 수 있나요"."""
+    """ "수영이 가능한가요" as "수영할 수 있나요"."""
     if clause.verb != ("가능하",) or clause.ending != ASK or not clause.phrases:
         return clause
     *rest, last = clause.phrases
@@ -225,7 +225,7 @@ def _possible(clause: Clause) -> Clause:
 
 
 def _where(clause: Clause) -> Clause:
-    """"… 위치가 어디인가요" as "…가 어디에 있나요"."""
+    """ "… 위치가 어디인가요" as "…가 어디에 있나요"."""
     is_place = len(clause.phrases) == 1 and clause.phrases[0].words[-1:] == ("위치",) and clause.ending == ASK
     if not is_place or clause.verb not in (("어디", "이"), _ASKED) or len(clause.phrases[0].words) < 2:
         return clause
