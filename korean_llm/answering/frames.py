@@ -11,7 +11,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
-from korean_llm.answering.wordings import OBJECT, SUBJECT, TOPIC, VERB_TAGS, read
+from korean_llm.answering.reading import read
+from korean_llm.answering.wordings import OBJECT, SUBJECT, TOPIC, VERB_TAGS
 from korean_llm.kiwi import analyse
 
 WH = frozenset({"무엇", "누구", "언제", "어디", "얼마", "며칠", "왜", "어떻게", "얼마나", "몇", "어떤", "어느"})
