@@ -1,4 +1,4 @@
-"""The morphemes of a question in one wording for each: particles, endings, politeness, numbers, modal turns of phrase."""
+"""The morphemes of a question in one wording for each: particles, endings, politeness, numbers, modal phrases."""
 
 from __future__ import annotations
 
