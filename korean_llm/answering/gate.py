@@ -6,12 +6,15 @@ order of phrases whose particles tell them apart, and one particle 은/는 or no
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
+from itertools import accumulate
 
 from korean_llm.answering.frames import OBJECT, SUBJECT, TOPIC, WH, Clause, Frame, Phrase, frame
 from korean_llm.answering.wordings import INTRANSITIVE, THINGS, WORKING
 
 _BARE = ("", TOPIC)
+_COMPOUND_PART = re.compile("[가-힣]{2,}")
 _NEGATIONS = frozenset({"NOT", "CANNOT", "MUST NOT", "ISN'T", "아니", "없", "않", "못하", "말", "모르"})
 _MODALS = frozenset({"CAN", "MUST", "MAY", "ENOUGH"})
 
@@ -29,7 +32,7 @@ def same_question(a: str, b: str) -> Verdict:
     ours, theirs = frame(a), frame(b)
     if not ours.clauses or not theirs.clauses:
         return Verdict(False, "nothing is asked")
-    if ours.words != theirs.words:
+    if ours.words != theirs.words and _letters(ours) != _letters(theirs):
         return Verdict(False, _difference(ours, theirs))
     if len(ours.clauses) != len(theirs.clauses):
         return Verdict(False, "the clauses differ")
@@ -39,6 +42,21 @@ def same_question(a: str, b: str) -> Verdict:
         if reason:
             return Verdict(False, reason)
     return Verdict(True, "")
+
+
+def _letters(frame: Frame) -> list[str]:
+    """The letters of all words, which do not depend on how compounds are split."""
+    return sorted("".join(frame.words))
+
+
+def _same_words(a: tuple[str, ...], b: tuple[str, ...]) -> bool:
+    """Whether words are equal, or one side writes compounds of the other as one (비밀 번호; not 집 안)."""
+    if a == b:
+        return True
+    if "".join(a) != "".join(b) or not all(_COMPOUND_PART.fullmatch(word) for word in (*a, *b)):
+        return False
+    ours, theirs = set(accumulate(map(len, a))), set(accumulate(map(len, b)))
+    return ours <= theirs or theirs <= ours  # 서울시 장애인 is not 서울 시장 애인
 
 
 def _difference(a: Frame, b: Frame) -> str:
@@ -68,7 +86,7 @@ def _clauses_differ(a: Clause, b: Clause, *, is_last: bool) -> str:
         ours, theirs = _ordered(ours), _ordered(theirs)
     changed = []
     for one, other in zip(ours, theirs, strict=True):
-        if one.words != other.words:
+        if not _same_words(one.words, other.words):
             return f"the words stand differently: {' '.join(one.words)}, {' '.join(other.words)}"
         if reason := _modifiers_differ(one, other):
             return reason

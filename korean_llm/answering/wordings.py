@@ -115,3 +115,9 @@ WORKING = _all(
     "보장하 보상하 치료하 예방하 보호하 지원하 제공하 포함하 금지하 허용하 의미하 뜻하 막 돕 낮추 높이 줄이 늘리"
 )
 """Verbs that things do, too: before them a thing with 은/는 may be what does it."""
+
+PASSING = _all(
+    "오늘 어제 내일 모레 그저께 그제 글피 지금 현재 요즘 최근 방금 아까 이번 지난 다음 지난주 지난달 지난해 작년 "
+    "올해 내년 재작년 금년 당장 이달 금주 내달"
+)
+"""Words whose meaning passes with the day."""
