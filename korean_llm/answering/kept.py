@@ -7,12 +7,15 @@ answers, D width of the encoder.
 from __future__ import annotations
 
 import fcntl
+import os
 import sqlite3
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from threading import local
+from typing import NamedTuple
 
 import numpy as np
 
@@ -47,8 +50,23 @@ class Entry:
     answer: str
 
 
+class _Connection(NamedTuple):
+    """An open file and which one it is."""
+
+    db: sqlite3.Connection
+    file: tuple[int, int]
+
+
+def _identity(path: Path) -> tuple[int, int]:
+    """(process, inode): a connection may be used in one process, and for one file, only."""
+    try:
+        return os.getpid(), path.stat().st_ino
+    except OSError:
+        return os.getpid(), -1
+
+
 class KeptAnswers:
-    """The file of kept answers. Every call opens it anew, so that an instance may be shared by threads and forks.
+    """The file of kept answers; an instance may be shared by threads and forked processes.
 
     Nothing here ever stops an answer from being given: where the file cannot be read or written, nothing is found or
     kept, and a note says why.
@@ -57,6 +75,7 @@ class KeptAnswers:
     def __init__(self, path: str | Path, max_entries: int = 10_000) -> None:
         """path: the SQLite file, made when first needed. max_entries: the least recently used ones beyond it go."""
         self.path, self.max_entries = Path(path), max_entries
+        self._own = local()
 
     def __len__(self) -> int:
         """How many answers are kept."""
@@ -122,6 +141,13 @@ class KeptAnswers:
             if db:
                 db.execute("DELETE FROM answers")
 
+    def close(self) -> None:
+        """Let go of the file in this thread; the next call opens it again."""
+        mine: _Connection | None = getattr(self._own, "connection", None)
+        self._own.connection = None
+        if mine is not None and mine.file[0] == os.getpid():
+            mine.db.close()
+
     def _entries(self, where: str, *values: str) -> list[Entry]:
         with self._open() as db:
             return self._select(db, where, *values) if db else []
@@ -138,7 +164,7 @@ class KeptAnswers:
             if db is None:
                 yield None
                 return
-            with closing(db), db:
+            with db:
                 yield db
         except sqlite3.OperationalError as error:  # locked for too long, disk full, read-only: an answer is not kept
             console.note(f"the kept answers {self.path} are left alone this time: {error}")
@@ -146,6 +172,15 @@ class KeptAnswers:
             self._set_aside(str(error))
 
     def _connected(self) -> sqlite3.Connection | None:
+        """This thread's connection, a new one where the process was forked or the file replaced."""
+        mine: _Connection | None = getattr(self._own, "connection", None)
+        if mine is not None and mine.file == _identity(self.path):
+            return mine.db
+        db = self._reached()
+        self._own.connection = _Connection(db, _identity(self.path)) if db else None
+        return db
+
+    def _reached(self) -> sqlite3.Connection | None:
         try:
             return self._checked()
         except sqlite3.OperationalError as error:
@@ -179,6 +214,7 @@ class KeptAnswers:
 
     def _set_aside(self, reason: str) -> None:
         """Rename a damaged file, unless another process has done so meanwhile."""
+        self.close()
         with Path(f"{self.path}.lock").open("w", encoding="utf-8") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from itertools import pairwise
 
 _ONES = dict(zip(("하나", "둘", "셋", "넷", "다섯", "여섯", "일곱", "여덟", "아홉"), range(1, 10), strict=True))
 _BEFORE_UNITS = {"한": 1, "두": 2, "세": 3, "네": 4}
@@ -47,7 +48,8 @@ def number(forms: list[str]) -> int | None:
         return int(forms[0].replace(",", ""))
     if forms and all(form in _NATIVE or form in _TENS for form in forms):
         return _native(forms)
-    if not forms or any("." in form or form.startswith("0") for form in forms):
+    beside = any(one[-1].isdecimal() and other[0].isdecimal() for one, other in pairwise(forms))
+    if not forms or beside or any("." in form or form.startswith("0") for form in forms):
         return None
     return _sino("".join(forms).replace(",", ""))
 

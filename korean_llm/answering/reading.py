@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 from korean_llm.answering.numerals import with_values
 from korean_llm.answering.wordings import (
     ASK,
@@ -26,9 +28,20 @@ from korean_llm.kiwi import Morpheme
 def read(morphemes: list[Morpheme], text: str) -> list[tuple[str, str]]:
     """(form, tag) of each morpheme, in the one wording for each; particles get the tag J, numbers the tag #."""
     eojeols = text.split()
+    morphemes = _glued(morphemes)
     tokens = [token for morpheme in morphemes if (token := _token(morpheme, eojeols)) is not None]
     read = _modals(_joined(with_values(_polite(tokens))))
     return [*read[:-1], TELL] if _requests(morphemes) else read
+
+
+def _glued(morphemes: list[Morpheme]) -> list[Morpheme]:
+    """A noun of one syllable, or one after such, marked where it is written on to the noun before (집안, 집 안)."""
+    out = morphemes[:1]
+    for before, morpheme in pairwise(morphemes):
+        nouns = before.tag in ("NNG", "NNP") and morpheme.tag in ("NNG", "NNP")
+        glued = nouns and before.eojeol == morpheme.eojeol and 1 in (len(before.form), len(morpheme.form))
+        out.append(morpheme._replace(form=f"^{morpheme.form}") if glued else morpheme)
+    return out
 
 
 def _requests(morphemes: list[Morpheme]) -> bool:
