@@ -1,7 +1,7 @@
 """The answer cache on a finished run: what it serves of the written question pairs, and what a hit costs.
 
-    python tests/benchmarks/cache.py runs/quickstart             # hits, wrong serves, seconds of a hit and of a miss
-    python tests/benchmarks/cache.py runs/quickstart --encoder   # the encoder proposes every pair, the gate decides
+    python tests/benchmarks/cache.py runs/quickstart 12          # seconds of a miss and of a hit, over 12 questions
+    python tests/benchmarks/cache.py runs/quickstart --encoder   # the encoder proposes pairs, the gate decides
 
 Questions that the run answers are asked in turn: anew, by their text (tier 1), and in another wording (tier 2).
 """
@@ -25,7 +25,6 @@ from korean_llm.machine import Machine
 from korean_llm.retrieval import Index
 from tests.answering.question_pairs import read_pairs
 
-REPEATS = 3
 ENDINGS = {"나요?": "는지 알려 주세요.", "인가요?": "예요?", "이에요?": "인가요?", "예요?": "인가요?", "요?": "ㅂ니까?"}
 
 
@@ -47,22 +46,22 @@ def another_wording(question: str) -> str | None:
     return None
 
 
-def costs(index: Index, kept: KeptAnswers) -> None:
+def costs(index: Index, kept: KeptAnswers, count: int) -> None:
     """Print median seconds of a miss, of a hit by text, and of one by words, frames not known beforehand."""
     questions = [row["question"] for row in json.loads((index.folder / "questions.json").read_text(encoding="utf-8"))]
+    questions = [question for question in questions if another_wording(question)][:count]
     cached = CachedAnswerer(ExtractiveAnswerer(index, ""), kept, index, "benchmark")
     misses, exact, words = [], [], []
     cached.answer(questions[0])
     for question in questions:
         other = another_wording(question)
-        for _ in range(REPEATS):
+        forget(index)
+        misses.append(seconds(cached, Request(question, fresh=True))[0])
+        for asked, times in ((question, exact), (other, words)):
             forget(index)
-            misses.append(seconds(cached, Request(question, fresh=True))[0])
-            for asked, times in ((question, exact), (other, words)):
-                forget(index)
-                taken, hit = seconds(cached, asked) if asked else (0.0, False)
-                if hit:
-                    times.append(taken)
+            taken, hit = seconds(cached, asked) if asked else (0.0, False)
+            if hit:
+                times.append(taken)
     miss = median(misses)
     print(f"{len(questions)} questions: a miss {1000 * miss:.1f} ms")
     for name, times in (("the same text", exact), ("other words", words)):
@@ -77,8 +76,8 @@ def forget(index: Index) -> None:
         index.dense.encoder._queries.clear()
 
 
-def pairs(index: Index, kept: KeptAnswers) -> None:
-    """Print how many pairs are served through the whole cache, and how many the encoder alone would have served."""
+def pairs(index: Index) -> None:
+    """Print how many of the pairs the gate lets through, and how many the encoder alone would have served."""
     for name in ("adversarial_pairs.txt", "adversarial_late.txt", "paraphrase_pairs.txt"):
         known = read_pairs(name)
         served, near = 0, 0
@@ -95,7 +94,10 @@ def main() -> None:
     index = Library(Path(sys.argv[1]), Machine("cpu", 1)).index
     with tempfile.TemporaryDirectory() as folder:
         kept = KeptAnswers(Path(folder) / "kept.sqlite")
-        (pairs if "--encoder" in sys.argv else costs)(index, kept)
+        if "--encoder" in sys.argv:
+            pairs(index)
+        else:
+            costs(index, kept, int(sys.argv[2]))
 
 
 if __name__ == "__main__":
