@@ -135,11 +135,11 @@ def _kth_best(scores: np.ndarray, seen: np.ndarray, num_seen: int, heap: np.ndar
 
 
 @njit(cache=True, nogil=True)
-def _find(passages: np.ndarray, low: int, high: int, wanted: int) -> int:
-    """The first posting from low on whose passage is not before the wanted one, high where there is none."""
+def _find(ascending: np.ndarray, low: int, high: int, wanted: int | np.uint64) -> int:
+    """The first place from low on whose number is not before the wanted one, high where there is none."""
     while low < high:
         middle = (low + high) // 2
-        if passages[middle] < wanted:
+        if ascending[middle] < wanted:
             low = middle + 1
         else:
             high = middle
@@ -232,7 +232,7 @@ def search(
         bound = min(bounds_T[terms_Q[q]] * stretch_F[fields_Q[q]], 1.0) if terms_Q[q] >= 0 else 0.0
         remaining[q] = remaining[q + 1] + weights_Q[q] * bound
     heap = np.empty(k, np.float32)
-    num_seen, needed, closed = 0, np.float32(floor), False
+    num_seen, needed, closed = 0, floor, False
     for q in range(len(terms_Q)):
         if terms_Q[q] < 0:
             continue
@@ -249,7 +249,7 @@ def search(
                 num_seen += (old == 0.0) & (score > 0.0)  # without a branch, which nobody could foresee
                 scores[n] = score
                 if score > heap[0]:
-                    _push(heap, score)
+                    _push(heap, float(score))
         else:
             num_seen = _keep_possible(scores, seen, num_seen, needed * 0.99999 - remaining[q])
             if num_seen * 30 < end - start:
