@@ -175,10 +175,10 @@ class Lexical:
         hashes_Q = np.array(hashes, dtype=np.uint64)
         found = [part.terms(hashes_Q) for part in self._parts]
         frequencies_Q = sum((frequencies for _, frequencies in found), np.zeros(len(hashes), np.int64))
-        order_Q, *weighted = postings.weigh(
+        order_Q, hashes_Q, fields_Q, weights_Q = postings.weigh(
             hashes_Q, np.array(fields, np.uint8), np.array(counts), frequencies_Q, self.num_living
         )
-        return Question(*weighted, [terms_Q[order_Q] for terms_Q, _ in found])
+        return Question(hashes_Q, fields_Q, weights_Q, [terms_Q[order_Q] for terms_Q, _ in found])
 
     def _counted(self, terms: Sequence[Sequence[str]]) -> tuple[list[int], list[int], list[float]]:
         """(hashes, fields, weight of the field · how often it stands there) of all different terms."""
