@@ -217,7 +217,7 @@ class _Choice:
     def __call__(self, logits_V: torch.Tensor, said: list[int]) -> int:
         if self._dice is None and len(said) < NO_REPEAT_TOKENS:
             return int(logits_V.argmax())
-        said_BT = torch.tensor([said], dtype=torch.long, device=logits_V.device)
+        said_BT: Any = torch.tensor([said], dtype=torch.long, device=logits_V.device)
         scores_V = self._rules(said_BT, logits_V[None].clone())[0]
         if self._dice is None:
             return int(scores_V.argmax())
