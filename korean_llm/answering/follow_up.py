@@ -12,7 +12,8 @@ from korean_llm.answering.answer import Turn
 from korean_llm.answering.phrases import Phrase, has_predicate, is_aspect, phrases, time_of, with_particle
 
 _CONNECTOR = re.compile(r"(?:(?:그럼|그러면|그렇다면|그리고|그런데|근데|또는|또|또한|혹시|아니면|네|아|음)[,.]?\s+)+")
-_END = r"(?P<particle>은|는|이|가|을|를|과|와|의|도|만|에|에서|에는|에서는|에도|으로|로|에게|한테|까지|부터)?(?=[\s?.!,]|$)"
+_PARTICLES = "은|는|이|가|을|를|과|와|의|도|만|에|에서|에는|에서는|에도|으로|로|에게|한테|까지|부터"
+_END = f"(?P<particle>{_PARTICLES})?(?=[\\s?.!,]|$)"
 _BEGIN = r"(?<!\S)"
 _PERSON = re.compile(f"{_BEGIN}(?:[그이저] ?사람|[그이저] ?분|그녀|그이|그(?=[는가의를도]|에게)){_END}")
 _PLACE = re.compile(f"{_BEGIN}(?:거기|그 ?곳|여기|이 ?곳|저기){_END}")
@@ -86,7 +87,7 @@ def _alike(phrase: Phrase, word: str, tag: str) -> bool:
     if time or time_of(word):
         return time == time_of(word)
     if phrase.kind == "role" or is_aspect(word):
-        return phrase.kind == Phrase(((word, tag),), "", 0, 0).kind
+        return phrase.kind == Phrase(((word, tag),), "").kind
     both_names = tag == "NNP" and phrase.words[-1][1] == "NNP"
     return both_names or (len(word) > 1 and word[-1] == phrase.head[-1])
 

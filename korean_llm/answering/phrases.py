@@ -48,18 +48,10 @@ _PARTICLES = frozenset({"JX", "JKS", "JKO", "JKB", "JKG", "JKC", "JC", "JKV"})
 
 @dataclass(frozen=True)
 class Phrase:
-    """A noun phrase: its words without the particle, the particle, and where it stands.
-
-    Attributes:
-        words: (word, its tag) in order; text: the words as written.
-        first, last: numbers of its eojeols in the question.
-        adverbial: the particle makes it a manner or means (으로), not a subject.
-    """
+    """A noun phrase: its words, each with its tag, and the particle after the last one."""
 
     words: tuple[tuple[str, str], ...]
     particle: str
-    first: int
-    last: int
 
     @property
     def text(self) -> str:
@@ -104,22 +96,22 @@ def phrases(question: str) -> list[Phrase]:
     """The noun phrases of a question in order; words that only ask (무엇, 얼마) are left out."""
     found: list[Phrase] = []
     open_words: list[tuple[str, str]] = []
-    for number, (surface, morphemes) in enumerate(_eojeols(question)):
+    for surface, morphemes in _eojeols(question):
         word, tag, particle = _noun_of(surface, morphemes)
         if not word or _EMPTY.fullmatch(word):
-            found += _closed(open_words, "", number - 1)
+            found += _closed(open_words, "")
             open_words = []
             continue
         goes_on = particle in ("", "의") and not re.search(r"[,.?!;:]$", surface)
         open_words.append((word + particle if goes_on else word, tag))
         if not goes_on:
-            found += _closed(open_words, particle, number)
+            found += _closed(open_words, particle)
             open_words = []
-    return found + _closed(open_words, "", number if question.split() else 0)
+    return found + _closed(open_words, "")
 
 
-def _closed(words: list[tuple[str, str]], particle: str, last: int) -> list[Phrase]:
-    return [Phrase(tuple(words), particle, last - len(words) + 1, last)] if words else []
+def _closed(words: list[tuple[str, str]], particle: str) -> list[Phrase]:
+    return [Phrase(tuple(words), particle)] if words else []
 
 
 def _eojeols(question: str) -> list[tuple[str, list[Morpheme]]]:
