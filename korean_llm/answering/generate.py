@@ -177,8 +177,15 @@ class LocalModel:
             yield rest
 
     def _encode(self, messages: list[Message]) -> list[int]:
-        text = self.chat.render(messages, answer=True)
+        spoken = [{**message, "content": self._as_text(message["content"])} for message in messages]
+        text = self.chat.render(spoken, answer=True)
         return list(self.tokenizer(text, add_special_tokens=False)["input_ids"])
+
+    def _as_text(self, content: str) -> str:
+        """The content with names of special tokens broken by a space: a document must not end its own turn."""
+        for token in self.tokenizer.all_special_tokens:
+            content = content.replace(token, f"{token[:1]} {token[1:]}")
+        return content
 
     def _tokens(self, prompt: list[int], sampling: Sampling = GREEDY, stop: Event | None = None) -> Iterator[int]:
         """Tokens until an end token or the limit, or until the event is set."""
