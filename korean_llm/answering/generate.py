@@ -39,6 +39,9 @@ MAX_PROMPT_TOKENS = {"cuda": 3_072, "cpu": 1_024}
 NO_REPEAT_TOKENS = 16
 """A run of this many tokens is not said twice: greedy decoding of small models ends in loops."""
 
+READ_TOKENS = 256
+"""On a CPU a prompt is read in parts of this many tokens, so that reading it can be stopped, too."""
+
 GREEDY = Sampling()
 
 
@@ -133,6 +136,7 @@ class LocalModel:
         device = "cuda" if model.device.type == "cuda" else "cpu"
         self.max_new_tokens = min(MAX_NEW_TOKENS[device], self.context // 2)
         self.budget = min(MAX_PROMPT_TOKENS[device], self.context - self.max_new_tokens)
+        self._part = READ_TOKENS if device == "cpu" else self.context
         self._bytes = TokenBytes(self.tokenizer)
         self._ends = _end_tokens(model, self.tokenizer)
 
@@ -194,7 +198,9 @@ class LocalModel:
         read, cache = prompt, None
         limit = min(sampling.max_new_tokens or self.max_new_tokens, max(1, self.context - len(prompt)))
         while len(said) < limit and not (stop is not None and stop.is_set()):
-            logits_V, cache = self._step(read, cache)
+            logits_V, cache = self._step(read[: self._part], cache)
+            if read := read[self._part :]:
+                continue
             token = choice(logits_V, said)
             if token in self._ends:
                 return

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from queue import Empty, SimpleQueue
 from threading import Event, Thread
 
@@ -11,7 +11,9 @@ _LOOK_S = 0.05
 _END = object()
 
 
-def read_apart(source: Callable[[Event], Iterator[str]], stop: Event | None, limit_s: float) -> Iterator[str]:
+def read_apart(
+    source: Callable[[Event], Iterator[str]], stop: Event | None, limit_s: float
+) -> Generator[str, None, None]:
     """The texts of a source as they come; what it raises is raised here.
 
     source: called in the thread with an event that is set when nobody reads any more; it ends with its next text.

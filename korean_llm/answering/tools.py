@@ -17,7 +17,7 @@ from korean_llm.errors import KoreanLLMError
 from korean_llm.retrieval import Hit, Index
 
 Tool = Literal["search", "open", "calculate"]
-ARGUMENTS: dict[str, str] = {"search": "query", "open": "document_id", "calculate": "expression"}
+ARGUMENTS: dict[Tool, str] = {"search": "query", "open": "document_id", "calculate": "expression"}
 """Each tool's own argument; `open` also takes `around`, the place in the document to look at."""
 
 MAX_CALL_CHARS = 2_000
@@ -65,8 +65,8 @@ def read_call(said: str) -> Call | str:
         value, _ = json.JSONDecoder().raw_decode(said[said.index("{") :][:MAX_CALL_CHARS])
     except ValueError:
         return 'JSON이 아닙니다. {"tool": "search", "query": "…"}처럼 한 줄로 쓰세요.'
-    tool = value.get("tool")
-    if not isinstance(tool, str) or tool not in ARGUMENTS:
+    tool = next((known for known in ARGUMENTS if known == value.get("tool")), None)
+    if tool is None:
         return f"없는 도구입니다. 쓸 수 있는 도구: {', '.join(ARGUMENTS)}."
     name = ARGUMENTS[tool]
     asked, around = value.get(name), value.get("around", 0)

@@ -12,7 +12,7 @@ from peft import LoraConfig, get_peft_model
 
 from korean_llm.answering.answer import Sampling
 from korean_llm.answering.fingerprint import model_fingerprint
-from korean_llm.answering.generate import NO_REPEAT_TOKENS, LocalModel, ModelPlace, find_model
+from korean_llm.answering.generate import NO_REPEAT_TOKENS, READ_TOKENS, LocalModel, ModelPlace, find_model
 from korean_llm.artifact import write_json
 from korean_llm.chat import open_chat
 from korean_llm.errors import KoreanLLMError
@@ -95,6 +95,17 @@ def test_drawn_tokens_are_those_of_transformers(local: LocalModel, top_p: float)
     assert ours == [token for token in theirs if token not in local._ends]
     assert ours == list(local._tokens(prompt, asked))
     assert ours != list(local._tokens(prompt, Sampling(0.8, top_p, NO_REPEAT_TOKENS, seed=6)))
+
+
+def test_a_long_prompt_is_read_in_parts_that_can_be_stopped(local: LocalModel) -> None:
+    prompt = (local._encode(MESSAGES) * 9)[: local.context - 40]
+    assert len(prompt) > READ_TOKENS
+    asked = Sampling(max_new_tokens=20)
+    in_parts = list(local._tokens(prompt, asked))
+    local._part = local.context
+    at_once = list(local._tokens(prompt, asked))
+    local._part = READ_TOKENS
+    assert in_parts == at_once and len(at_once) > 10
 
 
 def test_temperature_zero_and_a_tiny_top_p_are_greedy(local: LocalModel) -> None:
