@@ -188,12 +188,11 @@ def _check_request(request: Any) -> None:
 
 
 def _context(model: Any) -> int | None:
-    """Tokens of a model's context as vLLM (max_model_len) and others (context_length) list it."""
-    for name in ("max_model_len", "context_length"):
-        value = getattr(model, name, None)
-        if isinstance(value, int) and value > 1:
-            return value
-    return None
+    """Tokens of a model's context as vLLM (max_model_len), llama.cpp (meta.n_ctx) and others list it."""
+    meta = getattr(model, "meta", None)
+    told = [getattr(model, name, None) for name in ("max_model_len", "context_length")]
+    told.append(meta.get("n_ctx") if isinstance(meta, dict) else None)
+    return next((value for value in told if isinstance(value, int) and value > 1), None)
 
 
 def _worth_retrying(error: Exception) -> bool:

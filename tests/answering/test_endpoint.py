@@ -54,6 +54,7 @@ def test_sampling_reaches_the_server(server: Server) -> None:
         ({}, BUDGET_CHARS, 512),
         ({"max_model_len": 4_096}, 3_584, 512),
         ({"max_model_len": 800}, 400, 400),
+        ({"meta": {"n_ctx": 2_048, "n_ctx_train": 8_192}}, 1_536, 512),
         ({"context_length": 1_000_000}, MAX_BUDGET_CHARS, 512),
         ({"max_model_len": "viel"}, BUDGET_CHARS, 512),
     ],
