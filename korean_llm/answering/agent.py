@@ -10,7 +10,7 @@ from threading import Event
 
 from korean_llm.answering.answer import Answer, Answerer, Mode, Piece, Place, Request, Step, Trace
 from korean_llm.answering.cite import Marks, nearest_documents
-from korean_llm.answering.conversation import Conversation
+from korean_llm.answering.conversation import NO_ANSWER, Conversation
 from korean_llm.answering.extractive import NUM_NEAREST
 from korean_llm.answering.generate import Generator
 from korean_llm.answering.generative import EMPTY, UNCITED
@@ -75,12 +75,12 @@ class AgentAnswerer(Answerer):
         if meant:
             yield work.tell(Step("rewrite", question, meant))
         yield self._do(work, Call("search", meant or question))
-        marks = Marks(work.tools.passages)
         said: Iterator[str] | None = None
         while said is None and not stop.is_set():
             call, said = self._reply(work, request, stop)
             if call is not None:
                 yield from self._called(work, call)
+        marks = Marks(work.tools.passages)
         for piece in self._shown(said or iter(()), marks, stop):
             yield from self._kept(work, piece)
         if not work.pieces and not stop.is_set():
@@ -153,14 +153,15 @@ class AgentAnswerer(Answerer):
 
     def _answer(self, work: _Work, marks: Marks, meant: str, stopped: bool) -> Answer:
         cited = marks.citations
-        notice = self.notice if cited or work.tools.calculated else f"{self.notice} {UNCITED}"
+        sure = bool(cited) or work.tools.calculated
         return Answer(
             question=work.question,
             mode=self.mode,
             pieces=tuple(work.pieces),
             citations=cited,
+            found=sure or NO_ANSWER not in "".join(piece.text for piece in work.pieces),
             nearest=() if cited else nearest_documents(self.index, work.tools.hits, NUM_NEAREST),
-            notice=notice,
+            notice=self.notice if sure else f"{self.notice} {UNCITED}",
             stopped=stopped,
             understood=meant,
             steps=tuple(work.steps),

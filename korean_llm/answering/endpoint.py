@@ -93,8 +93,7 @@ class Endpoint:
     def _listed(self, *, needed: bool) -> dict[str, int | None]:
         """The endpoint's models, each with its context in tokens where it is told."""
         try:
-            models = list(self._patiently(self._client.models.list, Event()))
-            found = {str(model.id): _context(model) for model in models}
+            found = {str(model.id): _context(model) for model in self._client.models.list()}
         except _ERRORS as error:
             if not needed:
                 return {}

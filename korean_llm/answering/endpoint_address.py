@@ -9,6 +9,7 @@ from __future__ import annotations
 import ipaddress
 import re
 import socket
+import unicodedata
 from urllib.parse import SplitResult, urlsplit
 
 from korean_llm.errors import KoreanLLMError
@@ -25,7 +26,7 @@ def check_endpoint(url: str) -> str:
     leads to a link-local or metadata address, in whatever notation.
     """
     parts = _split(url)
-    host = parts.hostname or ""
+    host = _ascii_like(parts.hostname or "")
     if parts.username is not None or parts.password is not None:
         raise KoreanLLMError(
             f"the endpoint at {host!r} has a user name or password in its address; take it out and put the key into"
@@ -38,6 +39,11 @@ def check_endpoint(url: str) -> str:
     if (address := literal_address(host)) is not None:
         check_address(address, host)
     return url.strip().rstrip("/")
+
+
+def _ascii_like(host: str) -> str:
+    """The host as a client reads it: wide digits are digits, and every full stop of IDNA (RFC 3490, 3.1) is a dot."""
+    return re.sub("[\u3002\uff0e\uff61]", ".", unicodedata.normalize("NFKC", host))
 
 
 def _split(url: str) -> SplitResult:

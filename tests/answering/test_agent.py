@@ -77,7 +77,10 @@ def test_an_answer_at_once(server: Server, agent: AgentAnswerer) -> None:
     assert answer.citations[0].document_id == "library"
     server.says = "모릅니다."
     uncited = agent.answer(QUESTION)
-    assert uncited.citations == () and uncited.nearest and uncited.notice == f"알림 {UNCITED}"
+    assert uncited.citations == () and uncited.nearest and uncited.notice == f"알림 {UNCITED}" and uncited.found
+    server.says = "자료에서 찾지 못했습니다."
+    unknown = agent.answer(QUESTION)
+    assert not unknown.found and unknown.nearest
 
 
 def test_the_number_of_steps_is_limited(server: Server, agent: AgentAnswerer) -> None:

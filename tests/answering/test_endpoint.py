@@ -183,7 +183,7 @@ def test_good_addresses(url: str) -> None:
             "169.254.169.254", "169.254.0.1:80", "2852039166", "0xa9fea9fe", "0251.0376.0251.0376", "169.254.43518",
             "[fe80::1]", "[fe80::1%25lo]", "[fd00:ec2::254]", "[::ffff:169.254.169.254]", "[64:ff9b::a9fe:a9fe]",
             "[2002:a9fe:a9fe::1]", "100.100.100.200", "metadata.google.internal", "METADATA.google.internal.",
-            "224.0.0.1",
+            "224.0.0.1", "１６９.254.169.254", "169。254。169｡254", "metadata。google．internal",
         )),
     ],
 )  # fmt: skip
