@@ -98,7 +98,7 @@ def test_drawn_tokens_are_those_of_transformers(local: LocalModel, top_p: float)
 
 
 def test_a_long_prompt_is_read_in_parts_that_can_be_stopped(local: LocalModel) -> None:
-    prompt = (local._encode(MESSAGES) * 9)[: local.context - 40]
+    prompt = (local._encode(MESSAGES) * 12)[: local.context - 40]
     assert len(prompt) > READ_TOKENS
     asked = Sampling(max_new_tokens=12)
     in_parts = list(local._tokens(prompt, asked))
@@ -117,7 +117,7 @@ def test_temperature_zero_and_a_tiny_top_p_are_greedy(local: LocalModel) -> None
 def test_no_more_tokens_than_asked_for_or_than_the_context_holds(local: LocalModel) -> None:
     prompt = local._encode(MESSAGES)
     assert len(list(local._tokens(prompt, Sampling(max_new_tokens=7)))) == 7
-    long = (prompt * 9)[: local.context - 30]
+    long = (prompt * 12)[: local.context - 30]
     assert len(list(local._tokens(long, Sampling(max_new_tokens=10_000)))) <= 30
 
 
