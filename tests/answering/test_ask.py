@@ -15,6 +15,7 @@ from korean_llm.errors import KoreanLLMError
 from tests.answering.speaker import Server
 
 QUESTION = "버들도서관은 무슨 요일에 쉬나요?"
+SAID = "버들도서관은 매주 월요일에 쉽니다 [1]."
 
 
 def ask(*arguments: object) -> Result:
@@ -37,11 +38,11 @@ def test_json_tells_the_time_to_the_first_text(run_folder: Path) -> None:
 
 
 def test_sampling_goes_to_the_endpoint(run_folder: Path, server: Server) -> None:
-    server.says = "월요일에 쉽니다 [1]."
+    server.says = SAID
     options = ("--endpoint", server.url, "--agent", "--temperature", 0.5, "--top-p", 0.9, "--max-new-tokens", 40)
     shown = ask(run_folder, QUESTION, *options)
     assert shown.exit_code == 0, shown.output
-    assert "월요일에 쉽니다 [1]." in shown.stdout and "[1] 버들도서관 이용 안내" in shown.stdout
+    assert SAID in shown.stdout and "[1] 버들도서관 이용 안내" in shown.stdout
     assert f"찾음: {QUESTION} →" in shown.stderr and "찾음" not in shown.stdout
     asked = server.asked[-1]
     assert (asked["temperature"], asked["top_p"], asked["max_tokens"]) == (0.5, 0.9, 40)
@@ -49,7 +50,7 @@ def test_sampling_goes_to_the_endpoint(run_folder: Path, server: Server) -> None
 
 def test_a_conversation_grows_in_its_file(run_folder: Path, server: Server, tmp_path: Path) -> None:
     talk = tmp_path / "talk.json"
-    server.says = "월요일에 쉽니다 [1]."
+    server.says = SAID
     options = ("--endpoint", server.url, "--agent", "--history", talk)
     assert ask(run_folder, "버들도서관은 월요일에 쉬나요?", *options).exit_code == 0
     value = json.loads(ask(run_folder, "그럼 화요일은요?", *options, "--json").stdout)
