@@ -55,7 +55,7 @@ def test_the_model_reads_numbered_passages_and_the_question(server: Server, answ
     answer = answerer.answer(QUESTION)
     (asked,) = server.asked
     assert asked["model"] == "first" and asked["stream"] is True
-    assert f"[1] 버들도서관 이용 안내\n{text_of('library')[:20]}" in asked["messages"][1]["content"]
+    assert f"[1] 버들도서관 이용 안내\n> {text_of('library')[:20]}" in asked["messages"][1]["content"]
     assert asked["messages"][1]["content"].endswith(f"질문: {QUESTION}")
     assert answer.citations == () and answer.notice == f"알림 {UNCITED}"
     assert answer.nearest[0].document_id == "library"

@@ -6,7 +6,7 @@ import pytest
 
 from korean_llm.answering.answer import Citation
 from korean_llm.answering.cite import passage_citations
-from korean_llm.answering.prompt import INSTRUCTIONS, build_prompt
+from korean_llm.answering.prompt import INSTRUCTIONS, as_data, build_prompt
 from korean_llm.chat import Message
 from korean_llm.errors import KoreanLLMError
 from korean_llm.retrieval import Index
@@ -27,7 +27,8 @@ def test_everything_fits(passages: list[Citation]) -> None:
     assert taken == passages
     assert [message["role"] for message in messages] == ["system", "user"]
     for passage in passages:
-        assert f"[{passage.number}] {passage.title}\n{passage.text}" in messages[1]["content"]
+        quoted = "\n".join(f"> {line}" for line in as_data(passage.text).splitlines())
+        assert f"[{passage.number}] {passage.title}\n{quoted}" in messages[1]["content"]
     assert messages[1]["content"].endswith("질문: 언제 쉬나요?")
 
 
