@@ -14,7 +14,7 @@ from korean_llm.answering.answer import Citation, Piece
 from korean_llm.answering.cite import verified
 from korean_llm.answering.evidence import lexical_scores
 from korean_llm.answering.polarity import agree
-from korean_llm.answering.quantities import quantities, time_words
+from korean_llm.answering.quantities import is_number, quantities, time_words
 from korean_llm.kiwi import analyse, sentences
 from korean_llm.retrieval import Index
 from korean_llm.retrieval.analyzer import morpheme_terms
@@ -52,7 +52,7 @@ class Sources:
             return None
         spans = self._spans(passage)
         for start, end in _candidates(claim, passage.text, spans):
-            if supports(claim, passage.text[start:end], _around(passage.text, spans, start, end), passage.title):
+            if supports(claim, passage.text[start:end], passage.title):
                 place = passage.start + start, passage.start + end
                 return verified(self._index, number, passage.document_id, *place, passage.text[start:end])
         return None
@@ -75,25 +75,16 @@ def _candidates(claim: str, text: str, spans: Sequence[Span]) -> Iterator[Span]:
             yield kind[at]
 
 
-def _around(text: str, spans: Sequence[Span], start: int, end: int) -> str:
-    """The sentences that a part touches, and their neighbors."""
-    touched = [at for at, (low, high) in enumerate(spans) if low < end and start < high]
-    if not touched:
-        return text[start:end]
-    return text[spans[max(touched[0] - 1, 0)][0] : spans[min(touched[-1] + 1, len(spans) - 1)][1]]
+def supports(claim: str, part: str, title: str) -> bool:
+    """Whether a part of a document holds what a claim says: its numbers, times, names, denials and most of its words.
 
-
-def supports(claim: str, part: str, around: str, title: str) -> bool:
-    """Whether a part of a document holds what a claim says; around: the part and its neighboring sentences.
-
-    Numbers, times and names may stand in a neighbor or the title; the denial has to be the part's own.
+    All but the denials may stand in the title too.
     """
-    near = f"{title}\n{around}"
-    known = list(quantities(near))
+    known = list(quantities(f"{title}\n{part}"))
     return (
         all(any(asked.fits(one) for one in known) for asked in quantities(claim))
-        and time_words(claim) <= time_words(near)
-        and all(name in near.lower() for name in _names(claim))
+        and time_words(claim) <= time_words(f"{title}\n{part}")
+        and all(name in f"{title}\n{part}".lower() for name in _names(claim))
         and _share(claim, part, title) >= MIN_SHARE
         and agree(claim, part)
     )
@@ -104,10 +95,19 @@ def _names(claim: str) -> set[str]:
 
 
 def _share(claim: str, part: str, title: str) -> float:
-    """Share of the claim's content terms, those of the title left out unless it has no others, that the part holds."""
+    """Share of the claim's content terms that the part holds, without numbers, which have been looked for by value.
+
+    Terms of the title are left out too, unless the claim has no others.
+    """
     said, held, titled = (set(terms) for terms in morpheme_terms([claim, part, title]))
-    said = said - titled or said
-    return len(said & held) / len(said) if said else 0.0
+    said = {term for term in said if not is_number(term)}
+    said = {term for term in said if not _stands(term, titled, title)} or said
+    return sum(_stands(term, held, part) for term in said) / len(said) if said else 0.0
+
+
+def _stands(term: str, terms: set[str], text: str) -> bool:
+    """Whether a text has a term, by itself or inside a longer word."""
+    return term in terms or (len(term) > 1 and term in text.lower())
 
 
 def unsupported(pieces: Iterable[Piece]) -> tuple[str, ...]:

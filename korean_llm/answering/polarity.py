@@ -2,42 +2,24 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from korean_llm.kiwi import Morpheme, analyse
 from korean_llm.retrieval.analyzer import CONTENT, LIGHT_VERBS
 
-_ADVERBS = frozenset({"안", "못"})
+_ADVERBS = frozenset({"안", "못", "없이"})
 _AUXILIARIES = frozenset({"않", "못하", "말"})
 _ADJECTIVES = frozenset({"없", "못하"})
+_KEY = re.compile(r"요일$|오전|오후|새벽|\d")
+_KEY_WEIGHT = 4
 _NOUNS = frozenset({"불가", "금지", "불가능", "미포함"})
 _JOINING = frozenset(
-    [
-        "고",
-        "며",
-        "으며",
-        "지만",
-        "는데",
-        "은데",
-        "ᆫ데",
-        "므로",
-        "으므로",
-        "니",
-        "으니",
-        "니까",
-        "으니까",
-        "면",
-        "으면",
-        "거나",
-        "자",
-        "느라",
-        "려고",
-        "으려고",
-        "나",
-        "으나",
-        "더니",
-    ]
+    """
+    고 며 으며 지만 는데 은데 ᆫ데 므로 으므로 니 으니 니까 으니까 면 으면 거나 자 느라 려고 으려고 나 으나 더니
+    아도 어도 여도 더라도
+    """.split()  # noqa: SIM905
 )
 """Endings after which another clause begins. -지 and -게, which lead to an auxiliary, are none."""
 
@@ -64,14 +46,15 @@ def clauses(text: str) -> list[Clause]:
 def agree(claim: str, source: str) -> bool:
     """Whether each clause of a claim is denied as its nearest clause of the source is.
 
-    Nearest is the one that shares most content morphemes; where several share as many, one of them has to agree.
+    Nearest is the one that shares most content morphemes, days and numbers before all; where several share as many,
+    one of them has to agree.
     """
     known = clauses(source)
     return all(_agrees(clause, known) for clause in clauses(claim))
 
 
 def _agrees(clause: Clause, known: Sequence[Clause]) -> bool:
-    shared = [len(clause.terms & other.terms) for other in known]
+    shared = [sum(_KEY_WEIGHT if _KEY.search(term) else 1 for term in clause.terms & other.terms) for other in known]
     best = max(shared, default=0)
     if best == 0:
         return not clause.denied or any(other.denied for other in known)

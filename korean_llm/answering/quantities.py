@@ -54,6 +54,7 @@ _QUANTITY = re.compile(
     rf"|(?<![가-힣])(?P<sino>{_SINO})여?\s?(?P<unit3>{_UNIT})"
     rf"|(?<![가-힣])(?P<days>{_any(_DAYS)})"
 )
+_NUMBER_WORD = re.compile(rf"{_NATIVE}|{_SINO}|{_any(_DAYS)}")
 _ARABIC_PART = re.compile(r"(\d[\d,]*(?:\.\d+)?)\s?([십백천])?\s?([만억조])?")
 _TIME_WORD = re.compile(r"[월화수목금토일]요일|오전|오후|새벽|정오|자정|매일|매주|매달|매월|매년|해마다|날마다|달마다")
 
@@ -80,6 +81,11 @@ def quantities(text: str) -> Iterator[Quantity]:
             yield Quantity(_sino(match["sino"]), _CANONICAL[match["unit3"]])
         else:
             yield Quantity(_DAYS[match["days"]], "일")
+
+
+def is_number(term: str) -> bool:
+    """Whether a term is a number or holds one, as 9, 9시, 아홉 and 십이 do."""
+    return _NUMBER_WORD.fullmatch(term) is not None or any(sign.isdigit() for sign in term)
 
 
 def unit_of(name: str) -> str:

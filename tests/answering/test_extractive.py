@@ -8,7 +8,8 @@ from threading import Event
 
 import pytest
 
-from korean_llm.answering.abstain import features, is_answered
+from korean_llm.answering.abstain import features
+from korean_llm.answering.answer import Request
 from korean_llm.answering.evidence import gather
 from korean_llm.answering.extractive import MAX_SENTENCES, NOT_FOUND, ExtractiveAnswerer, choose
 from korean_llm.errors import KoreanLLMError
@@ -75,6 +76,12 @@ def test_nothing_relevant_is_said_so_with_the_nearest_offered(answerer: Extracti
     for place in answer.nearest:
         assert text_of(place.document_id)[place.start : place.end] == place.text
     assert all(line.startswith("가까운 문서:") for line in answer.source_lines)
+
+
+def test_how_an_answer_came_about(answerer: ExtractiveAnswerer) -> None:
+    trace = answerer.answer(Request(QUESTIONS[0][0])).trace
+    assert trace.prompt == () and trace.model == "" and trace.hits[0].document_id == "library"
+    assert trace.first_s is not None and 0 < trace.first_s <= trace.whole_s
 
 
 def test_questions_without_content_words_are_not_answered(answerer: ExtractiveAnswerer) -> None:
