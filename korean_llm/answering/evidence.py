@@ -2,7 +2,8 @@
 
 Sentence scores follow BM25 (Robertson & Zaragoza 2009) over content morphemes, plus a lighter one over character
 bigrams, with document frequencies taken over the sentences found; where the index has an encoder, the cosine of
-question and sentence joins by z-score. Shapes: S sentences.
+question and sentence joins by z-score, and a sentence gains where it holds the kind of thing asked for.
+Shapes: S sentences.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from korean_llm.answering.asked import asked_kind
 from korean_llm.kiwi import sentences
 from korean_llm.retrieval import Hit, Index
 from korean_llm.retrieval.analyzer import bigram_terms, morpheme_terms
@@ -30,6 +32,8 @@ K1, B = 0.9, 0.5
 BIGRAM_WEIGHT = 0.3
 DENSE_WEIGHT = 0.8
 PASSAGE_WEIGHT = 0.5
+KIND_WEIGHT = 0.5
+"""A sentence that holds the kind of thing asked for, such as a number with the unit asked for, gains so much."""
 
 
 @dataclass(frozen=True)
@@ -83,6 +87,8 @@ def _scored(index: Index, question: str, hits: Sequence[Hit]) -> list[Sentence]:
         cosine_S = np.array([cosines.get(number, least) for number in range(len(texts))])
         score_S = (1 - DENSE_WEIGHT) * score_S + DENSE_WEIGHT * _z(cosine_S)
     score_S = score_S + PASSAGE_WEIGHT * _z(np.array([hit.score for hit, _, _ in spans]))
+    if (holds := asked_kind(question)) is not None:
+        score_S = score_S + KIND_WEIGHT * np.array([holds(text) for text in texts])
     return [
         Sentence(hit, hit.start + start, hit.start + end, text, float(score), cosines.get(number))
         for number, ((hit, start, end), text, score) in enumerate(zip(spans, texts, score_S, strict=True))
