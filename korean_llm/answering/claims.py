@@ -7,7 +7,7 @@ condition, checked strictly, and no proof: a claim whose numbers, times, names o
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import pairwise
 
 from korean_llm.answering.answer import Citation, Piece
@@ -35,10 +35,9 @@ Span = tuple[int, int]
 class Sources:
     """The passages that a model was given, and what of them its claims rest on."""
 
-    def __init__(self, index: Index, passages: Iterable[Citation]) -> None:
-        """passages: verified, each with the number that the model knows it by."""
-        self._index = index
-        self._passages = {passage.number: passage for passage in passages}
+    def __init__(self, index: Index, passages: Mapping[int, Citation]) -> None:
+        """passages: verified, by the number that the model knows them by; more may be added later."""
+        self._index, self._passages = index, passages
         self._sentences: dict[int, list[Span]] = {}
 
     def cite(self, claim: str, number: int) -> Citation | None:

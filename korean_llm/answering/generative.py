@@ -44,13 +44,14 @@ class GenerativeAnswerer(Answerer):
             course.evidence.question, passages, model.measure, model.budget, self.prompting.examples
         )
         course.prompt = tuple(messages)
-        yield from course.say(self._marked(messages, Marks(Sources(self.index, given).cite), course.request, stop))
+        sources = Sources(self.index, {passage.number: passage for passage in given})
+        yield from course.say(self._marked(messages, Marks(sources.cite), stop))
         stopped = stop is not None and stop.is_set()
         if not course.pieces and not stopped:
             yield from course.say([Piece(EMPTY)])
         yield course.end(stopped=stopped, **self._judged(course))
 
-    def _marked(self, messages: list[Message], marks: Marks, request: Request, stop: Event | None) -> Iterator[Piece]:
+    def _marked(self, messages: list[Message], marks: Marks, stop: Event | None) -> Iterator[Piece]:
         """What the model writes, cut at its marks, until it ends or is stopped."""
         for text in self.generator.generate(messages):
             if stop is not None and stop.is_set():

@@ -30,7 +30,7 @@ def pool(tmp_path_factory: pytest.TempPathFactory) -> Index:
 
 @pytest.fixture(scope="module")
 def sources(pool: Index) -> Sources:
-    return Sources(pool, [Citation(2, "pool", "해오름수영장 안내", 0, len(TEXT), TEXT)])
+    return Sources(pool, {2: Citation(2, "pool", "해오름수영장 안내", 0, len(TEXT), TEXT)})
 
 
 @pytest.mark.parametrize(
@@ -109,7 +109,7 @@ def test_whatever_is_claimed_every_citation_is_verbatim(index: Index) -> None:
     """Sentences of the documents, with words left out, exchanged or added, under any number."""
     dice = random.Random(17)
     passages = passage_citations(index, index.search("도서관 배추 은행 강가 문서", k=8))
-    sources = Sources(index, passages)
+    sources = Sources(index, {passage.number: passage for passage in passages})
     words = [word for row in DOCUMENTS for word in row["text"].split()]
     num_cited = 0
     for _ in range(400):
@@ -149,6 +149,6 @@ def test_sentences_without_a_citation() -> None:
 def test_the_page_of_a_citation(tmp_path: Path) -> None:
     rows = [{"id": "b", "text": TEXT, "pages": [[3, 0, 50], [5, 52, len(TEXT)]]}]
     built = Index.build(rows, tmp_path / "index")
-    found = Sources(built, [Citation(1, "b", "", 0, len(TEXT), TEXT)])
+    found = Sources(built, {1: Citation(1, "b", "", 0, len(TEXT), TEXT)})
     first, last = found.cite("화요일부터 일요일까지 문을 엽니다", 1), found.cite("안전 요원은 세 명이 지킵니다", 1)
     assert first is not None and last is not None and (first.page, last.page) == (3, 5)
