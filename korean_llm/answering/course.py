@@ -9,6 +9,8 @@ from typing import Any
 
 from korean_llm.answering.answer import Answer, Mode, Piece, Place, Request, Trace
 from korean_llm.answering.evidence import Evidence, gather
+from korean_llm.answering.generate import Generator
+from korean_llm.answering.rewrite import understood
 from korean_llm.chat import Message
 from korean_llm.retrieval import Index
 from korean_llm.retrieval.index import checked_question
@@ -22,13 +24,15 @@ class Course:
         evidence: what the index holds on the question.
     """
 
-    def __init__(self, asked: Request | str, index: Index, mode: Mode, notice: str, generator: object = None) -> None:
+    def __init__(
+        self, asked: Request | str, index: Index, mode: Mode, notice: str, generator: Generator | None = None
+    ) -> None:
         """Search. Raises KoreanLLMError for an empty question or one of over 10,000 characters."""
         self._started = monotonic()
         self._first_s: float | None = None
         self.request = Request.of(asked)
         self.question = checked_question(self.request.question)
-        self.understood = ""
+        self.understood = understood(self.request, generator)
         self.evidence: Evidence = gather(index, self.understood or self.question)
         self.pieces: list[Piece] = []
         self.prompt: tuple[Message, ...] = ()

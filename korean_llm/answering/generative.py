@@ -45,15 +45,15 @@ class GenerativeAnswerer(Answerer):
         )
         course.prompt = tuple(messages)
         sources = Sources(self.index, {passage.number: passage for passage in given})
-        yield from course.say(self._marked(messages, Marks(sources.cite), stop))
+        yield from course.say(self._marked(messages, Marks(sources.cite), course.request, stop))
         stopped = stop is not None and stop.is_set()
         if not course.pieces and not stopped:
             yield from course.say([Piece(EMPTY)])
         yield course.end(stopped=stopped, **self._judged(course))
 
-    def _marked(self, messages: list[Message], marks: Marks, stop: Event | None) -> Iterator[Piece]:
+    def _marked(self, messages: list[Message], marks: Marks, request: Request, stop: Event | None) -> Iterator[Piece]:
         """What the model writes, cut at its marks, until it ends or is stopped."""
-        for text in self.generator.generate(messages):
+        for text in self.generator.generate(messages, request.sampling, stop):
             if stop is not None and stop.is_set():
                 break
             yield from marks.feed(text)
