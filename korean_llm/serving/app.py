@@ -76,12 +76,17 @@ def application(service: Service) -> Starlette:
         Route("/v1/embeddings", partial(_embeddings, service), methods=["POST"]),
         Route("/v1/feedback", partial(_feedback, service), methods=["POST"]),
     ]
-    return Starlette(routes=routes, exception_handlers={HTTPException: _no_route, RefusedError: _refused})
+    refusals = {HTTPException: _no_route, RefusedError: _refused, Exception: _failed}
+    return Starlette(routes=routes, exception_handlers=refusals)
 
 
 async def _refused(_: Request, error: Exception) -> Response:
     assert isinstance(error, RefusedError)
     return error.response()
+
+
+async def _failed(_: Request, error: Exception) -> Response:
+    return RefusedError(500, "internal_error", "the server failed on this request").response()
 
 
 async def _no_route(_: Request, error: Exception) -> Response:
@@ -143,11 +148,17 @@ async def _events(
 
 
 async def _told(items: AsyncIterator[Piece | End]) -> AsyncIterator[Piece | End]:
-    """The items; what goes wrong in an engine is logged and told to the client without addresses of ours."""
+    """The items; what goes wrong in an engine is logged, and told to the client without addresses of ours.
+
+    An engine's failure has a cause of its own, such as a refused connection; what has none was said by this project
+    about the question, for instance that it does not fit the model.
+    """
     try:
         async for item in items:
             yield item
     except KoreanLLMError as error:
+        if error.__context__ is None:
+            raise RefusedError(400, "invalid_question", str(error), param="messages") from None
         LOG.error("%s", error)
         raise RefusedError(
             502, "engine_failed", "the language model behind this server failed", retry_after_s=5

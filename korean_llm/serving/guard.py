@@ -106,9 +106,10 @@ def is_own_host(header: str | None) -> bool:
     """
     try:
         parts = urlsplit(f"//{header or ''}")
-        name = parts.hostname if parts.netloc == header and "@" not in header else None
-        return name == "localhost" or ipaddress.ip_address(name or "").is_loopback
-    except ValueError:
+        if parts.netloc != header or "@" in header or parts.port == 0:
+            return False
+        return parts.hostname == "localhost" or ipaddress.ip_address(parts.hostname or "").is_loopback
+    except ValueError:  # a port that is none, a name that is no address
         return False
 
 

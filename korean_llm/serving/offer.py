@@ -74,7 +74,7 @@ def _service(settings: Settings, library: Library, engine: Engine, feedback: Fee
     searching = Gate(slots, settings.line)
     counter = _counter(library, settings)
     extractive = library.answerer("extractive")
-    extractive.answer("준비")  # so that the first client does not wait for Kiwi and the encoder
+    extractive.answer(_first_question(library))  # so that the first client does not wait for Kiwi and the encoder
     speakers = [Speaker(f"{name}-extractive", searching, cited(extractive, counter, feedback))]
     if engine.kind != "none":
         speakers += _written(settings, library, engine, counter, feedback)
@@ -87,6 +87,11 @@ def _service(settings: Settings, library: Library, engine: Engine, feedback: Fee
         work=Work(1 + slots + engine.num_parallel, settings.time_limit_s),
         alive=engine.alive,
     )
+
+
+def _first_question(library: Library) -> str:
+    """A question that the documents answer, so that answering it goes all the way."""
+    return next(iter(library.example_questions(1)), "") or library.index.documents[0].text[:100].strip() or "준비"
 
 
 def _written(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import takewhile
 from typing import Any
 
 from pydantic import ValidationError
@@ -51,6 +52,8 @@ def busy(message: str, retry_after_s: float = 2.0) -> RefusedError:
 def invalid(error: ValidationError) -> RefusedError:
     """400: the first thing wrong with a request, named by its place; its value is not repeated."""
     first = error.errors(include_url=False, include_context=False, include_input=False)[0]
-    place = ".".join(str(part) for part in first["loc"]) or None
+    # The types that a field may have stand in a place too, such as "input.list[str]"; they say nothing to a client.
+    named = takewhile(lambda part: isinstance(part, int) or (part.isidentifier() and part != "str"), first["loc"])
+    place = ".".join(map(str, named)) or None
     message = f"{place}: {first['msg']}" if place else str(first["msg"])
     return RefusedError(400, "invalid_request", message, param=place)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sqlite3
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -121,15 +122,15 @@ def plain(generator: Generator, counter: Counter) -> Callable[[Asked, Event], It
             if text:
                 yield Piece(text)
         usage = counter.usage("\n".join(message["content"] for message in asked.messages), "".join(said))
-        yield End(_finish(asked.request.sampling, usage, stop.is_set()), usage)
+        yield End(_finish(asked.request.sampling, usage, stop.is_set(), len(said)), usage)
 
     return speak
 
 
-def _finish(sampling: Sampling, usage: Usage | None, stopped: bool) -> Finish:
-    limit = sampling.max_new_tokens
-    full = limit is not None and usage is not None and usage.completion_tokens >= limit
-    return "length" if stopped or full else "stop"
+def _finish(sampling: Sampling, usage: Usage | None, stopped: bool, num_steps: int = 0) -> Finish:
+    """num_steps: texts that the model gave one by one, some of them empty; a token of its own each, or several."""
+    said = max(num_steps, usage.completion_tokens if usage else 0)
+    return "length" if stopped or said >= (sampling.max_new_tokens or math.inf) else "stop"
 
 
 def _remembered(feedback: Feedback | None, answer: Answer, user: str) -> str:
