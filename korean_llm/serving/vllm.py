@@ -16,10 +16,13 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from korean_llm import console
-from korean_llm.answering.generate import ModelPlace
 from korean_llm.errors import KoreanLLMError
+
+if TYPE_CHECKING:
+    from korean_llm.answering.generate import ModelPlace
 
 PROGRAM = "vllm"
 START_S = 900.0

@@ -21,6 +21,19 @@ from korean_llm.serving.shield import Shield
 from tests.answering.conftest import text_of
 from tests.serving.conftest import ANSWER, KEY, QUESTION, chat
 
+HOSTILE_PATHS = [
+    "/../../etc/passwd",
+    "/v1/../../recipe.yaml",
+    "/%2e%2e/%2e%2e/etc/passwd",
+    "/v1/models/..%2f..%2frecipe.yaml",
+    "//etc/passwd",
+    "/recipe.yaml",
+    "/static/../recipe.yaml",
+    "/docs",
+    "/openapi.json",
+    "/v1",
+]
+
 
 def events(text: str) -> list[dict]:
     """The values of an event stream, which ends with [DONE]."""
@@ -153,8 +166,7 @@ def test_bodies_are_bounded_and_typed(client: TestClient) -> None:
 
 
 def test_no_path_leads_to_a_file(client: TestClient) -> None:
-    for path in ("/../../etc/passwd", "/v1/../../recipe.yaml", "/%2e%2e/%2e%2e/etc/passwd", "/v1/models/..%2f..%2frecipe.yaml",
-                 "//etc/passwd", "/recipe.yaml", "/static/../recipe.yaml", "/docs", "/openapi.json", "/v1"):  # fmt: skip
+    for path in HOSTILE_PATHS:
         reply = client.get(path)
         assert reply.status_code == 404 and reply.json()["error"]["code"] == "not_found", path
     assert client.get("/v1/chat/completions").status_code == 405
