@@ -129,7 +129,7 @@ def _bm25(asked: list[str], texts: list[list[str]]) -> np.ndarray:
 
 def _cosines(dense: Dense, question: str, texts: list[str]) -> np.ndarray:
     """Cosine of the question with each text, shape (S,)."""
-    return np.asarray(dense.encoder.sentences(texts) @ dense.encoder.query(question), dtype=np.float64)
+    return np.asarray(dense.encoder.passages(texts) @ dense.encoder.query(question), dtype=np.float64)
 
 
 def _z(scores_S: np.ndarray) -> np.ndarray:
