@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 
 from korean_llm import console
 from korean_llm.errors import KoreanLLMError
+from korean_llm.serving.guard import KEY_VARIABLE
 
 if TYPE_CHECKING:
     from korean_llm.answering.generate import ModelPlace
@@ -76,6 +77,7 @@ def running(place: ModelPlace, name: str, records: Path) -> Iterator[tuple[str, 
 
 def _started(line: list[str], log: int) -> subprocess.Popen[bytes]:
     environment = {**os.environ, **_QUIET}
+    environment.pop(KEY_VARIABLE, None)  # our own door's key is nothing to it
     if key := os.environ.get("OPENAI_API_KEY"):
         environment["VLLM_API_KEY"] = key  # the one that our client sends; not on the command line, where all see it
     try:
