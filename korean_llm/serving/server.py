@@ -21,6 +21,9 @@ from korean_llm.serving.offer import Settings, opened
 from korean_llm.serving.shield import LOG, Shield
 from korean_llm.serving.work import LAST_STEP_S
 
+KEEP_ALIVE_S = 75
+"""Longer than clients usually pause: one that asks again as its connection is closed sees an error."""
+
 MAX_CONNECTIONS = 800
 """Below the 1,024 open files that a process usually may have."""
 
@@ -86,6 +89,7 @@ class _Server(uvicorn.Server):
             lifespan="off",
             ws="none",
             limit_concurrency=MAX_CONNECTIONS,
+            timeout_keep_alive=KEEP_ALIVE_S,
             timeout_graceful_shutdown=int(stop_s + LAST_STEP_S),
         )
         super().__init__(config)
