@@ -41,7 +41,7 @@ def client(served: Served) -> OpenAI:
 
 def test_the_openai_client_streams_and_cites(client: OpenAI) -> None:
     assert [model.id for model in client.models.list()] == [
-        "small-extractive", "small-generative", "small", "small-embedding",
+        "small-extractive", "small-generative", "small-agent", "small", "small-embedding",
     ]  # fmt: skip
     said = [{"role": "user", "content": QUESTION}]
     for model, text in (("small-extractive", ANSWER), ("small-generative", WRITTEN), ("small", WRITTEN)):
