@@ -42,8 +42,8 @@ def serve(settings: Settings) -> None:
         _log_to_stderr()
         host, port = listener.getsockname()[:2]
         address = f"http://{f'[{host}]' if ':' in host else host}:{port}"
-        console.note(f"{settings.run} is served at {address}/v1 as {', '.join(service.ids)} (Ctrl-C ends it)")
-        _Server(app, service, settings.stop_s).run([listener])
+        told = f"{settings.run} is served at {address}/v1 as {', '.join(service.ids)} (Ctrl-C ends it)"
+        _Server(app, service, settings.stop_s, told).run([listener])
         console.note("the server has stopped.")
 
 
@@ -77,8 +77,9 @@ def _log_to_stderr() -> None:
 class _Server(uvicorn.Server):
     """uvicorn, stopped our way: the line is sent away, what runs may end, then is ended; the exit status is 0."""
 
-    def __init__(self, app: Shield, service: Service, stop_s: float) -> None:
-        self._service, self._stop_s = service, stop_s
+    def __init__(self, app: Shield, service: Service, stop_s: float, told: str) -> None:
+        """told: to the user, once the server listens."""
+        self._service, self._stop_s, self._told = service, stop_s, told
         config = uvicorn.Config(
             app,
             log_config=None,
@@ -93,6 +94,11 @@ class _Server(uvicorn.Server):
             timeout_graceful_shutdown=int(stop_s + LAST_STEP_S),
         )
         super().__init__(config)
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Listen, and say so."""
+        await super().startup(sockets)
+        console.note(self._told)
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
