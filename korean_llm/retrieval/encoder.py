@@ -61,15 +61,16 @@ class Encoder:
 
     def sentences(self, texts: Sequence[str]) -> np.ndarray:
         """(M, D) float32 as `passages` gives them; the last ones are kept, for many questions lead to the same ones."""
-        found = {text: self._sentences.get(text) for text in texts}
-        missing = [text for text, vector in found.items() if vector is None]
+        known = {text: self._sentences.get(text) for text in texts}
+        found = {text: vector for text, vector in known.items() if vector is not None}
+        missing = [text for text in known if text not in found]
         if missing:
             new = dict(zip(missing, self.passages(missing), strict=True))
             if len(self._sentences) + len(new) > _KEPT_SENTENCES:
                 self._sentences.clear()
             self._sentences.update(new)
             found |= new
-        return np.stack([found[text] for text in texts])  # type: ignore[arg-type]  # none is missing now
+        return np.stack([found[text] for text in texts])
 
     def _encode(self, texts: list[str]) -> np.ndarray:
         found = self.model.encode(

@@ -94,7 +94,13 @@ def test_the_plain_model_and_its_sampling(client: TestClient) -> None:
 
 def test_models(client: TestClient) -> None:
     listed = client.get("/v1/models").json()
-    assert [row["id"] for row in listed["data"]] == ["small-extractive", "small-generative", "small-agent", "small", "small-embedding"]
+    assert [row["id"] for row in listed["data"]] == [
+        "small-extractive",
+        "small-generative",
+        "small-agent",
+        "small",
+        "small-embedding",
+    ]
 
 
 def test_embeddings_in_both_formats_and_with_either_prefix(client: TestClient, service: Service) -> None:
