@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 
-from korean_llm.answering.prompt import Measure
+from korean_llm.answering.prompt import NO_ANSWER, Measure
 from korean_llm.answering.tools import Result
 from korean_llm.chat import Message
 from korean_llm.errors import KoreanLLMError
 
-NO_ANSWER = "자료에서 찾지 못했습니다."
 INSTRUCTIONS = (
     "당신은 문서를 찾아보고 한국어로 답하는 도우미입니다.\n"
     "도구를 쓰려면 아래 가운데 하나를 한 줄의 JSON으로만 쓰고 멈추세요.\n"
