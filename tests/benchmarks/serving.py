@@ -37,7 +37,7 @@ BUSY = (429, 503)
 class Outcome:
     """One question: HTTP status (0 for no answer: broken off or timed out), seconds, and its feedback.
 
-    told: the server acknowledged feedback on the answer.
+    at_s: when it was asked, from the beginning of the load. told: the server acknowledged feedback on the answer.
     """
 
     status: int
@@ -46,6 +46,7 @@ class Outcome:
     answer_id: str = ""
     told: bool = False
     error: str = ""
+    at_s: float = 0.0
 
 
 def ask_for(
@@ -68,12 +69,14 @@ async def _crowd(
 ) -> list[Outcome]:
     limits = httpx.Limits(max_connections=None, max_keepalive_connections=None)
     headers = {"Authorization": f"Bearer {key}"} if key else {}
-    dice, outcomes, end = random.Random(17), list[Outcome](), time.monotonic() + for_s
+    dice, outcomes, begin = random.Random(17), list[Outcome](), time.monotonic()
+    end = begin + for_s
 
     async def user(client: httpx.AsyncClient) -> None:
         await asyncio.sleep(dice.uniform(0, every_s))
         while (start := time.monotonic()) < end:
             outcomes.append(await _ask(client, base, model, dice.choice(questions), tell))
+            outcomes[-1].at_s = start - begin
             await asyncio.sleep(max(0.0, start + every_s - time.monotonic()))
 
     async with httpx.AsyncClient(limits=limits, headers=headers, timeout=30.0, trust_env=False) as client:
@@ -100,10 +103,12 @@ async def _ask(client: httpx.AsyncClient, base: str, model: str, question: str, 
 
 
 def summary(outcomes: list[Outcome]) -> dict[str, Any]:
-    """Counts by status, and latency of answers and of refusals."""
+    """Counts by status, and latency of answers, of those asked after the first minute, and of refusals."""
+    answered = [o for o in outcomes if o.status == 200]
     took = {
-        name: sorted(o.seconds for o in outcomes if (o.status == 200) is answered)
-        for name, answered in (("answered", True), ("refused", False))
+        "answered": sorted(o.seconds for o in answered),
+        "answered_after_60": sorted(o.seconds for o in answered if o.at_s > 60),
+        "refused": sorted(o.seconds for o in outcomes if o.status != 200),
     }
     return {
         "asked": len(outcomes),
