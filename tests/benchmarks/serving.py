@@ -136,9 +136,12 @@ class Watch:
     def _look(self) -> None:
         while not self._end.wait(1.0):
             try:
-                self.mib.append(self._process.memory_info().rss / 2**20)
+                used = self._process.memory_info().rss
             except psutil.Error:
                 return
+            if used == 0:  # it was killed
+                return
+            self.mib.append(used / 2**20)
 
     def stop(self) -> dict[str, float]:
         """Mean MiB of the second and of the last fifth of the time, and the peak."""
