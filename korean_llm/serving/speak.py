@@ -103,7 +103,8 @@ def cited(
             prompt = "\n".join(message["content"] for message in answer.trace.prompt) or answer.question
             usage = counter.usage(prompt, answer.text)
             id = _remembered(feedback, answer, asked.user)
-            yield End(_finish(asked.request.sampling, usage, answer.stopped), usage, answer, id)
+            sampling = Sampling() if answer.mode == "extractive" else asked.request.sampling  # extracts are never cut
+            yield End(_finish(sampling, usage, answer.stopped), usage, answer, id)
 
     return speak
 
@@ -172,4 +173,10 @@ def vectors(encoder: Encoder, texts: list[str], kind: str, stop: Event) -> Itera
             return
         batch = texts[start : start + _BATCH]
         found = encoder.passages(batch) if kind == "passage" else np.stack([encoder.query(text) for text in batch])
-        yield Batch(found, int(encoder.model.preprocess(batch)["attention_mask"].sum()))
+        yield Batch(found, _num_tokens(encoder, batch))
+
+
+def _num_tokens(encoder: Encoder, texts: list[str]) -> int:
+    """Tokens of the texts without padding; static encoders have no mask, for they pad nothing."""
+    features = encoder.model.preprocess(texts)
+    return int(features["attention_mask"].sum()) if "attention_mask" in features else features["input_ids"].numel()

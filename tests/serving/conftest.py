@@ -1,4 +1,4 @@
-"""A run with an encoder, served twice: in this process for the routes, by the real command line for real clients."""
+"""A run, served twice: in this process for the routes, by the real command line for real clients."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ import pytest
 from starlette.testclient import TestClient
 
 from korean_llm.machine import Machine
-from korean_llm.retrieval import Index
-from korean_llm.serving.app import Service, application
+from korean_llm.retrieval.encoder import Encoder
+from korean_llm.serving.app import Encoding, Service, application
 from korean_llm.serving.guard import Keys
-from korean_llm.serving.limits import Rates
+from korean_llm.serving.limits import Gate, Rates
 from korean_llm.serving.offer import Settings, opened
 from korean_llm.serving.shield import Shield
-from tests.answering.conftest import DOCUMENTS, write_artifact, write_run
+from tests.answering.conftest import write_run
 from tests.answering.speaker import Server as Speaker
 from tests.retrieval.conftest import encoder  # noqa: F401 — a fixture
 
@@ -33,18 +33,17 @@ ANSWER = "버들도서관은 매주 월요일에 쉽니다."
 
 
 @pytest.fixture(scope="session")
-def run_with_encoder(tmp_path_factory: pytest.TempPathFactory, encoder: Path) -> Path:  # noqa: F811
-    """A small finished run whose index has an encoder."""
-    folder = write_run(tmp_path_factory.mktemp("served") / "small")
-    write_artifact(folder, "retrieval", lambda out: Index.build(DOCUMENTS, out, encoder=encoder) and None)
-    return folder
+def served_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small finished run."""
+    return write_run(tmp_path_factory.mktemp("served") / "small")
 
 
 @pytest.fixture(scope="session")
-def service(run_with_encoder: Path) -> Iterator[Service]:
-    """The run, opened, its model in this process."""
-    settings = Settings(run_with_encoder, engine="transformers", machine=Machine("cpu", 1), time_limit_s=60)
+def service(served_run: Path, encoder: Path) -> Iterator[Service]:  # noqa: F811
+    """The run, opened, its model in this process; beside its lexical index an encoder with random weights."""
+    settings = Settings(served_run, engine="transformers", machine=Machine("cpu", 1), time_limit_s=60)
     with opened(settings) as found:
+        found.encoding = Encoding("small-embedding", Encoder(encoder, "q: ", "p: ", Machine("cpu", 1)), Gate(1, 8))
         yield found
 
 

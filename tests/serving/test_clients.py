@@ -24,11 +24,11 @@ WRITTEN = "도서관은 월요일에 쉽니다. [1]"
 
 
 @pytest.fixture(scope="module")
-def served(run_with_encoder: Path, speaker: Speaker, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+def served(served_run: Path, speaker: Speaker, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     """The run, its language model behind an endpoint."""
     speaker.says = WRITTEN
     folder = tmp_path_factory.mktemp("log")
-    run = Path(shutil.copytree(run_with_encoder, folder / "small"))
+    run = Path(shutil.copytree(served_run, folder / "small"))
     with served_by_cli(run, folder, "--endpoint", speaker.url, "--rate", "200") as server:
         yield server
 
@@ -41,7 +41,7 @@ def client(served: Served) -> OpenAI:
 
 def test_the_openai_client_streams_and_cites(client: OpenAI) -> None:
     assert [model.id for model in client.models.list()] == [
-        "small-extractive", "small-generative", "small-agent", "small", "small-embedding",
+        "small-extractive", "small-generative", "small-agent", "small",
     ]  # fmt: skip
     said = [{"role": "user", "content": QUESTION}]
     for model, text in (("small-extractive", ANSWER), ("small-generative", WRITTEN), ("small", WRITTEN)):
@@ -55,10 +55,7 @@ def test_the_openai_client_streams_and_cites(client: OpenAI) -> None:
         assert whole.choices[0].message.content == shown
 
 
-def test_the_openai_client_embeds_and_reads_our_errors(client: OpenAI, served: Served) -> None:
-    vectors = client.embeddings.create(model="small-embedding", input=["월요일", "배추"]).data
-    plain = client.embeddings.create(model="small-embedding", input="배추", encoding_format="float").data
-    assert len(vectors) == 2 and vectors[1].embedding == pytest.approx(plain[0].embedding, abs=1e-6)
+def test_the_openai_client_reads_our_errors(client: OpenAI, served: Served) -> None:
     with pytest.raises(NotFoundError, match="there is no such model here") as refused:
         client.chat.completions.create(model="gpt", messages=[{"role": "user", "content": "?"}])
     assert refused.value.code == "model_not_found" and len(refused.value.request_id or "") == 16

@@ -30,9 +30,9 @@ CPU = Machine("cpu", 1)
 
 
 @pytest.fixture(scope="module")
-def exported_run(run_with_encoder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def exported_run(served_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run whose export holds a model and its GGUF file."""
-    run = Path(shutil.copytree(run_with_encoder, tmp_path_factory.mktemp("exported") / "small"))
+    run = Path(shutil.copytree(served_run, tmp_path_factory.mktemp("exported") / "small"))
 
     def export(out: Path) -> None:
         tokenizer = make_tokenizer()
@@ -44,11 +44,11 @@ def exported_run(run_with_encoder: Path, tmp_path_factory: pytest.TempPathFactor
     return run
 
 
-def test_auto_takes_what_is_here(exported_run: Path, run_with_encoder: Path, tmp_path: Path) -> None:
+def test_auto_takes_what_is_here(exported_run: Path, served_run: Path, tmp_path: Path) -> None:
     assert chosen("auto", exported_run, CPU) == ("llama.cpp" if bindings() else "transformers")
-    assert chosen("auto", run_with_encoder, CPU) == "transformers"
+    assert chosen("auto", served_run, CPU) == "transformers"
     assert chosen("auto", tmp_path, CPU) == "none"
-    assert chosen("vllm", run_with_encoder, CPU) == "vllm"
+    assert chosen("vllm", served_run, CPU) == "vllm"
 
 
 def test_llama_cpp_serves_the_export(exported_run: Path) -> None:
@@ -119,7 +119,7 @@ def path_with(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_vllm_is_started_waited_for_and_ended(
-    path_with: Path, monkeypatch: pytest.MonkeyPatch, run_with_encoder: Path
+    path_with: Path, monkeypatch: pytest.MonkeyPatch, served_run: Path
 ) -> None:
     write_program(path_with, READY)
     monkeypatch.setenv("OPENAI_API_KEY", "the-engine-s-key")

@@ -92,10 +92,8 @@ def test_other_hosts(host: str | None) -> None:
         (["--port", "0", "--endpoint", "http://user:secret@127.0.0.1/v1"], {}, "has a user name or password"),
     ],
 )  # fmt: skip
-def test_the_verb_refuses_in_one_sentence(
-    run_with_encoder: Path, options: list[str], environment: dict, said: str
-) -> None:
+def test_the_verb_refuses_in_one_sentence(served_run: Path, options: list[str], environment: dict, said: str) -> None:
     environment = {"KOREAN_LLM_KEY": "", **environment}
-    shown = CliRunner().invoke(app, ["serve", str(run_with_encoder), "--device", "cpu", *options], env=environment)
+    shown = CliRunner().invoke(app, ["serve", str(served_run), "--device", "cpu", *options], env=environment)
     assert isinstance(shown.exception, KoreanLLMError) and said in str(shown.exception)
     assert "secret@" not in str(shown.exception)
