@@ -128,7 +128,7 @@ def _cosines(index: Index, question: str, texts: list[str], lexical_S: np.ndarra
         return {}
     chosen = np.argsort(-lexical_S, kind="stable")[:MAX_ENCODED].tolist()
     encoder = index.dense.encoder
-    vectors_SD = encoder.passages([texts[number] for number in chosen])
+    vectors_SD = encoder.sentences([texts[number] for number in chosen])
     return dict(zip(chosen, (vectors_SD @ encoder.query(question)).tolist(), strict=True))
 
 
