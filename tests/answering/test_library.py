@@ -53,9 +53,12 @@ def test_small_models_are_not_trusted_and_it_is_said(library: Library) -> None:
     assert "작아서" not in served.notice("extractive")
 
 
-def test_each_mode_is_opened_once(library: Library) -> None:
-    assert library.answerer("extractive") is library.answerer("extractive")
+def test_a_model_is_opened_once_and_only_for_the_mode_that_needs_it(run_folder: Path) -> None:
+    library = Library(run_folder, CPU)
+    library.answerer("extractive")
     assert library.ready("extractive") and not library.ready("generative")
+    assert library.answerer("generative").generator is library.answerer("generative").generator
+    assert library.ready("generative")
 
 
 def test_example_questions_are_short_found_and_of_different_documents(library: Library) -> None:
