@@ -53,7 +53,7 @@ class Library:
         *,
         cache: bool = False,
     ) -> None:
-        """cache: keep answers and give them again. Raises KoreanLLMError where the folder is no run, or has no index."""
+        """cache: keep answers and give them again. Raises KoreanLLMError where the folder is no run or has no index."""
         self._run = find_run(run_folder)
         self.folder, self.machine, self.endpoint, self.model = run_folder, machine, endpoint, model
         self.cache = cache

@@ -34,6 +34,7 @@ class Models:
         """folders: False where a reader from elsewhere must not name folders of this machine."""
         self._machine, self._folders = machine, folders
         self.offered = {stage: place for stage in STAGES if (place := _place(run_folder / stage))}
+        self._found = dict(self.offered)
         self._open: OrderedDict[ModelPlace, LocalModel] = OrderedDict()
         self._opening = Lock()
 
@@ -43,8 +44,11 @@ class Models:
         Raises KoreanLLMError in one sentence where there is none, or an adapter does not fit its base.
         """
         choice = choice.strip()
-        if choice in self.offered:
-            return self.offered[choice]
+        if choice not in self._found:
+            self._found[choice] = self._looked_for(choice)
+        return self._found[choice]
+
+    def _looked_for(self, choice: str) -> ModelPlace:
         if self._folders and Path(choice).expanduser().is_dir():
             return self._folder(Path(choice).expanduser().resolve())
         if _HUB_ID.fullmatch(choice):
