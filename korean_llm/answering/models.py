@@ -20,7 +20,7 @@ STAGES = ("base", "pretraining", "instruction", "preference", "online", "export"
 NUM_OPEN = 2
 """Models kept in memory; the one used longest ago gives way."""
 
-_HUB_ID = re.compile(r"[\w.-]{1,96}/[\w.-]{1,96}(?:@[\w./-]{1,96})?", re.ASCII)
+_HUB_ID = re.compile(r"\w[\w.-]{0,95}/\w[\w.-]{0,95}(?:@\w[\w./-]{0,95})?", re.ASCII)
 
 
 class Models:
@@ -49,7 +49,7 @@ class Models:
         return self._found[choice]
 
     def _looked_for(self, choice: str) -> ModelPlace:
-        if self._folders and Path(choice).expanduser().is_dir():
+        if self._folders and choice and Path(choice).expanduser().is_dir():
             return self._folder(Path(choice).expanduser().resolve())
         if _HUB_ID.fullmatch(choice):
             from korean_llm.hub import fetch_adapter
