@@ -16,6 +16,7 @@ import uvicorn
 from fastapi import FastAPI, Request
 from fastapi.responses import RedirectResponse
 
+from demo.lock import Lock
 from demo.page import build
 from demo.parts import Demo
 from demo.report import REPORT
@@ -27,6 +28,7 @@ from korean_llm.answering.session import Sessions
 from korean_llm.answering.uploads import MAX_FILE_BYTES
 from korean_llm.errors import KoreanLLMError
 from korean_llm.machine import Machine
+from korean_llm.serving.guard import KEY_VARIABLE, Keys, check_bind, is_loopback
 
 GRACE_S = 3
 """How long answers may go on once the server is told to stop."""
@@ -35,9 +37,13 @@ MAX_WAITING = 64
 """Questions that wait in line; past them a reader is told that the page is busy."""
 
 
-def application(library: Library, sessions: Sessions, *, far: bool = False) -> FastAPI:
-    """The web application: /ko/ and /en/, and / that leads to the reader's own."""
+def application(library: Library, sessions: Sessions, keys: Keys, *, far: bool = False) -> FastAPI:
+    """The web application: /ko/ and /en/, and / that leads to the reader's own.
+
+    far: whether it can be reached from other machines, which then need one of the keys.
+    """
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
+    app.add_middleware(Lock, keys=keys)
 
     @app.get("/")
     def choose(request: Request) -> RedirectResponse:
@@ -80,15 +86,22 @@ def launch(
     endpoint: str | None = None,
     model: str | None = None,
     cache: bool = False,
+    key_file: Path | None = None,
 ) -> None:
-    """Serve the page until Ctrl-C. Raises KoreanLLMError where the run has no index or the address cannot be had."""
+    """Serve the page until Ctrl-C.
+
+    Raises KoreanLLMError where the run has no index, the address cannot be had, or other machines could reach the
+    page and no key keeps them out.
+    """
+    keys = Keys.read(key_file)
+    check_bind(host, bool(keys), f"give a key with --key-file FILE or {KEY_VARIABLE}")
     port = free_port(host, port)
     library = Library(folder, machine, endpoint, model, cache=cache)
     library.answerer("extractive").answer("준비")  # so that the first reader does not wait for Kiwi and the encoder
     sessions = Sessions(folder, machine)
     with tempfile.TemporaryDirectory(prefix="korean-llm-uploads-", ignore_cleanup_errors=True) as uploads:
         os.environ["GRADIO_TEMP_DIR"] = uploads
-        app = application(library, sessions)
+        app = application(library, sessions, keys, far=not is_loopback(host))
         config = uvicorn.Config(app, host, port, log_level="warning", timeout_graceful_shutdown=GRACE_S)
         try:
             Announced(config, f"the demo of {folder} is open at http://{host}:{port}/ (Ctrl-C ends it)").run()

@@ -8,7 +8,7 @@ from typing import Any
 import gradio as gr
 
 from demo.escape import escaped
-from demo.models import picker
+from demo.models import picker, place_of
 from demo.parts import ANSWERING, AT_ONCE, Demo, busy, html
 from demo.render import problem_html
 from demo.talk import COLUMNS, Wish, choose, side_by_side
@@ -53,7 +53,7 @@ def compare_tab(demo: Demo, reader: gr.BrowserState, which: gr.Radio) -> None:
             yield (gr.skip(),) * 4
             return
         try:
-            wishes = [Wish("generative", source, demo.library.models.find(choice)) for choice in picked]
+            wishes = [Wish("generative", source, place_of(demo, choice)) for choice in picked]
         except KoreanLLMError as error:
             problem = problem_html(words("model_refused"), str(error))
             yield problem, empty, gr.update(visible=False), ""

@@ -57,7 +57,7 @@ def settings(demo: Demo, notice: gr.HTML) -> Settings:
             return
         yield gr.skip(), gr.skip(), _state_html("opening", words("model_opening"), ""), gr.skip()
         try:
-            place = library.models.find(choice)
+            place = library.models.find(choice, folders=not demo.far)
             library.models.open(place)
         except KoreanLLMError as error:
             yield OWN, gr.skip(), _state_html("refused", words("model_refused"), str(error)), gr.skip()
@@ -88,7 +88,7 @@ def picker(demo: Demo, label: str, elem_id: str, first: list[tuple[str, str]], v
 
 def place_of(demo: Demo, choice: str) -> ModelPlace | None:
     """The model of a choice; None for the one that answers by itself. Raises KoreanLLMError where there is none."""
-    return None if choice == OWN else demo.library.models.find(choice)
+    return None if choice == OWN else demo.library.models.find(choice, folders=not demo.far)
 
 
 def sampling(temperature: float, top_p: float, max_tokens: float) -> Sampling:

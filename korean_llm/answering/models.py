@@ -30,26 +30,26 @@ class Models:
         offered: the run's models by stage, the least adapted first.
     """
 
-    def __init__(self, run_folder: Path, machine: Machine, *, folders: bool = True) -> None:
-        """folders: False where a reader from elsewhere must not name folders of this machine."""
-        self._machine, self._folders = machine, folders
+    def __init__(self, run_folder: Path, machine: Machine) -> None:
+        self._machine = machine
         self.offered = {stage: place for stage in STAGES if (place := _place(run_folder / stage))}
         self._found = dict(self.offered)
         self._open: OrderedDict[ModelPlace, LocalModel] = OrderedDict()
         self._opening = Lock()
 
-    def find(self, choice: str) -> ModelPlace:
+    def find(self, choice: str, *, folders: bool = True) -> ModelPlace:
         """The model of a stage's name, a folder, or a Hub adapter id such as org/name or org/name@revision.
 
+        folders: False where a reader from elsewhere must not name folders of this machine.
         Raises KoreanLLMError in one sentence where there is none, or an adapter does not fit its base.
         """
         choice = choice.strip()
         if choice not in self._found:
-            self._found[choice] = self._looked_for(choice)
+            self._found[choice] = self._looked_for(choice, folders)
         return self._found[choice]
 
-    def _looked_for(self, choice: str) -> ModelPlace:
-        if self._folders and choice and Path(choice).expanduser().is_dir():
+    def _looked_for(self, choice: str, folders: bool) -> ModelPlace:
+        if folders and choice and Path(choice).expanduser().is_dir():
             return self._folder(Path(choice).expanduser().resolve())
         if _HUB_ID.fullmatch(choice):
             from korean_llm.hub import fetch_adapter
@@ -59,7 +59,7 @@ class Models:
                 return self._adapted(fetch_adapter(source, revision or None).folder)
         raise KoreanLLMError(
             f"{choice!r} is no model that can be opened; pick one of {', '.join(self.offered) or 'none'}, or give"
-            f"{' a folder or' if self._folders else ''} a Hub adapter id such as org/name."
+            f"{' a folder or' if folders else ''} a Hub adapter id such as org/name."
         )
 
     def is_open(self, place: ModelPlace) -> bool:

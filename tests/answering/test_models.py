@@ -74,7 +74,7 @@ def test_what_is_none_is_one_sentence(run_folder: Path, choice: str) -> None:
 
 def test_readers_from_elsewhere_name_no_folders(run_folder: Path) -> None:
     with pytest.raises(KoreanLLMError, match="no model that can be opened") as caught:
-        Models(run_folder, CPU, folders=False).find(str(run_folder / "base"))
+        Models(run_folder, CPU).find(str(run_folder / "base"), folders=False)
     assert "give a Hub adapter id" in str(caught.value)
 
 
