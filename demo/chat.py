@@ -117,12 +117,13 @@ def _wish(demo: Demo, source: Source, mode: Mode, model: str, *values: float, fr
 def _answered(
     demo: Demo, session: Session, question: str, wish: Wish, instead: Exchange | None = None
 ) -> Iterator[tuple[Any, Any, Any]]:
-    words = demo.words
+    words, box = demo.words, gr.update(value="", submit_btn=False, stop_btn=True)
     for messages in respond(demo.library, demo.sessions, session, question, wish, words, instead):
         if session.closed:
             yield gr.skip(), gr.skip(), gr.skip()  # what is yielded last is shown once more at the end
             return
-        yield gr.update(value="", submit_btn=False, stop_btn=True), messages, gr.skip()
+        yield box, messages, gr.skip()
+        box = gr.skip()
     yield gr.update(submit_btn=True, stop_btn=False), gr.skip(), status_html(_outcome(session, words), shown=False)
 
 

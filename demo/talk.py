@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from threading import Event
 from typing import Any
 
-from demo.render import exchange_html, question_html, streaming_html, waiting_html
+from demo.render import Turn, exchange_html, question_html, streaming_html, waiting_html
 from demo.source import NO_SOURCE, lost_html, source_html
 from demo.words import Words
 from korean_llm.answering.answer import Mode, Piece, Request, Sampling
@@ -20,6 +21,8 @@ from korean_llm.errors import KoreanLLMError
 Messages = list[dict[str, Any]]
 
 COLUMNS = ("l", "r")
+PAUSE_S = 0.08
+"""Between two drawings of an answer that is being written."""
 
 _log = logging.getLogger(__name__)
 
@@ -73,15 +76,12 @@ def _written(
     library: Library, sessions: Sessions, session: Session, exchange: Exchange, wish: Wish, words: Words
 ) -> Iterator[str]:
     """What stands in the place of an answer while it is being made; then the exchange holds it, or its problem."""
-    turn, pieces = len(session.exchanges), list[Piece]()
-    stop = session.stop = Event()
+    turn, stop = len(session.exchanges), Event()
+    session.stop = stop
     try:
         yield waiting_html(_meanwhile(library, session, wish, words))
-        for piece in _pieces(library, session, turn, exchange.question, wish, stop):
-            if piece.answer is None:
-                pieces.append(piece)
-                yield streaming_html(turn, pieces, words)
-            exchange.answer = piece.answer
+        found = _pieces(library, session, turn, exchange.question, wish, stop)
+        yield from _streamed(found, turn, exchange, words)
         sessions.remember(session, exchange)
     except KoreanLLMError as error:
         exchange.problem = str(error)
@@ -104,6 +104,19 @@ def _pieces(library: Library, session: Session, turn: int, question: str, wish: 
     index = session.index(wish.source, library.index)
     request = Request(question, session.history(turn), wish.sampling, wish.fresh)
     return library.answerer(wish.mode, index, wish.model).stream(request, stop)
+
+
+def _streamed(found: Iterator[Piece], turn: Turn, exchange: Exchange, words: Words) -> Iterator[str]:
+    """The answer so far, not oftener than a page can draw it; at the end the exchange holds the whole."""
+    pieces: list[Piece] = []
+    drawn_at = 0.0
+    for piece in found:
+        exchange.answer = piece.answer
+        if piece.answer is None:
+            pieces.append(piece)
+            if time.monotonic() - drawn_at >= PAUSE_S:
+                yield streaming_html(turn, pieces, words)
+                drawn_at = time.monotonic()
 
 
 def opened(library: Library, session: Session, value: str, words: Words) -> str:
@@ -143,13 +156,10 @@ def choose(sessions: Sessions, session: Session, choice: str) -> bool:
 
 
 def _column(library: Library, session: Session, column: str, wish: Wish, stop: Event, words: Words) -> Iterator[str]:
-    exchange, pieces = session.compared[column], list[Piece]()
+    exchange = session.compared[column]
     try:
-        for piece in _pieces(library, session, 0, exchange.question, wish, stop):
-            if piece.answer is None:
-                pieces.append(piece)
-                yield streaming_html(column, pieces, words)
-            exchange.answer = piece.answer
+        found = _pieces(library, session, 0, exchange.question, wish, stop)
+        yield from _streamed(found, column, exchange, words)
     except KoreanLLMError as error:
         exchange.problem = str(error)
     except Exception:

@@ -146,7 +146,7 @@ def open_page(browser: Any) -> Iterator[Callable[..., Visit]]:
             viewport={"width": width, "height": height}, locale=locale, color_scheme=scheme, service_workers="block"
         )
         page = context.new_page()
-        page.set_default_timeout(60_000)
+        page.set_default_timeout(30_000)
         page.add_init_script(WATCH)
         opened = Visit(page, demo.address)
         page.on("request", lambda request: opened.requests.append(request.url))
