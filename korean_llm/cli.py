@@ -13,7 +13,7 @@ from typing import Annotated, Any
 
 import typer
 
-from korean_llm import __version__, cli_search, console
+from korean_llm import __version__, cli_feedback, cli_hub, cli_search, console
 from korean_llm.errors import KoreanLLMError
 from korean_llm.machine import Attention, Device, Machine, Origin, Tracker
 
@@ -253,6 +253,8 @@ def demo(
 
 
 cli_search.add_verbs(app)
+cli_feedback.add_verbs(app)
+cli_hub.add_verbs(app)
 
 
 @app.callback(invoke_without_command=True)

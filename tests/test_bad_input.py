@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import resource
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -50,6 +51,13 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="module")
+def finished_base(place: Path) -> Path:
+    """The good recipe's base, finished."""
+    assert korean_llm("run", "good.yaml", cwd=place).returncode == 0
+    return place / "runs" / "good" / "base"
+
+
 def recipe(folder: Path, name: str, corpus: str, more: str = "") -> str:
     path = folder / f"{name}.yaml"
     settings = f"{{{corpus}, holdout: 0.3, near_duplicates: 1.0, clean: {{min_chars: 20}}}}"
@@ -57,8 +65,7 @@ def recipe(folder: Path, name: str, corpus: str, more: str = "") -> str:
     return path.name
 
 
-def test_the_good_recipe_runs(place: Path) -> None:
-    assert korean_llm("run", "good.yaml", cwd=place).returncode == 0
+def test_the_good_recipe_runs(place: Path, finished_base: Path) -> None:
     assert korean_llm("show", "runs/good", cwd=place).returncode == 0
 
 
@@ -98,10 +105,15 @@ def test_a_missing_corpus(place: Path) -> None:
         ("number", b'{"id": "1", "text": 7}\n', ("'text'", "int")),
     ],
 )
-def test_a_corpus_that_cannot_be_used(place: Path, name: str, data: bytes, words: tuple[str, ...]) -> None:
+def test_a_corpus_that_cannot_be_used(
+    place: Path, finished_base: Path, name: str, data: bytes, words: tuple[str, ...]
+) -> None:
     (place / f"{name}.jsonl").write_bytes(data)
-    refused(korean_llm("run", recipe(place, name, f"sources: {{./{name}.jsonl: 1}}"), cwd=place), *words)
+    run = recipe(place, name, f"sources: {{./{name}.jsonl: 1}}")
+    shutil.copytree(finished_base, place / "runs" / name / "base")
+    refused(korean_llm("run", run, "--until", "corpus", cwd=place), *words)
     assert artifact.load_manifest(place / "runs" / name / "base") is not None, "what was finished is kept"
+    assert artifact.load_manifest(place / "runs" / name / "corpus") is None
 
 
 def test_a_wheel_with_another_sha256(place: Path, tmp_path: Path) -> None:
@@ -162,9 +174,9 @@ def test_an_endless_question(place: Path) -> None:
     asked = recipe(place, "asked", "sources: {./good.jsonl: 1}", "retrieval: {documents: [./good.jsonl]}\n")
     assert korean_llm("run", asked, cwd=place).returncode == 0
     for verb in ("search", "ask"):
-        refused(korean_llm(verb, "runs/asked", "a" * 100_000, cwd=place), "100,000 characters")
         refused(korean_llm(verb, "runs/asked", "-", cwd=place, input="가" * 100_000), "100,000 characters")
-        refused(korean_llm(verb, "runs/asked", "   ", cwd=place), "empty")
+    refused(korean_llm("search", "runs/asked", "a" * 100_000, cwd=place), "100,000 characters")
+    refused(korean_llm("ask", "runs/asked", "   ", cwd=place), "empty")
     assert korean_llm("search", "runs/asked", "도서관", "--json", cwd=place).returncode == 0
 
 

@@ -70,7 +70,8 @@ def call(place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFix
 
 def test_the_verbs_are_these() -> None:
     search = ["evaluate-search", "index", "search", "tune-search"]
-    assert sorted(VERBS) == sorted(["ask", "check", "demo", "run", "show", "stages", "vocabulary", *search])
+    known = ["ask", "check", "demo", "feedback", "push", "run", "show", "stages", "vocabulary"]
+    assert sorted(VERBS) == sorted([*known, *search])
 
 
 HELP = (
@@ -95,7 +96,9 @@ def test_help_is_quick_has_an_example_and_loads_nothing_heavy(verb: str) -> None
     assert min(seconds) < 1
     assert result.stderr.strip() == "0 []"
     words = " ".join(re.sub("[│╭╮╰╯─]", " ", result.stdout).split())
-    example = re.search(r"korean-llm ([\w-]+) (?:recipes/[\w-]+\.yaml|runs/quickstart|--tokenizer \w|law )", words)
+    example = re.search(
+        r"korean-llm ([\w-]+) (?:export )?(?:recipes/[\w-]+\.yaml|runs/quickstart|--tokenizer \w|law )", words
+    )
     assert example is not None
     assert example[1] == (verb or "run")
 

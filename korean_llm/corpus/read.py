@@ -110,6 +110,8 @@ def _json_row(line: str, place: str) -> Row:
         row = json.loads(line)
     except json.JSONDecodeError as error:
         raise KoreanLLMError(f"{place}: not valid JSON ({error.msg} at column {error.colno}).") from None
+    except (ValueError, RecursionError):
+        raise KoreanLLMError(f"{place}: not valid JSON (nested too deep, or a number of too many digits).") from None
     if not isinstance(row, dict):
         raise KoreanLLMError(f"{place}: expected a JSON object, found {type(row).__name__}.")
     return row

@@ -60,11 +60,12 @@ def run(settings: CorpusSettings, inputs: dict[str, Path], out: Path, machine: M
             tally.read[document.source] += 1
             language = cards[document.source].model.language
             reason, earlier = _judge(document, language, settings, duplicates)
+            document, masked = _masked(document, settings)
             if reason:
                 tally.dropped[document.source][reason] += 1
                 _write(dropped, asdict(document) | {"reason": reason, "duplicate_of": earlier})
                 continue
-            document = _masked(document, settings, tally)
+            tally.masked.update(masked)
             target, counter = (holdout, tally.held_out) if _held_out(document.text, settings) else (train, tally.kept)
             counter[document.source] += 1
             tally.bytes[document.source] += len(document.text.encode())
@@ -109,13 +110,12 @@ def _judge(
     return duplicates.find(document.id, document.text) or (None, None)
 
 
-def _masked(document: Document, settings: CorpusSettings, tally: Tally) -> Document:
+def _masked(document: Document, settings: CorpusSettings) -> tuple[Document, Counter[str]]:
     if settings.personal_data == "keep":
-        return document
+        return document, Counter()
     title, in_title = mask(document.title)
     text, in_text = mask(document.text)
-    tally.masked.update(in_title + in_text)
-    return replace(document, title=title, text=text)
+    return replace(document, title=title, text=text), in_title + in_text
 
 
 def _held_out(text: str, settings: CorpusSettings) -> bool:
@@ -129,15 +129,20 @@ def _check_not_empty(cards: dict[str, Card], tally: Tally) -> None:
         if not tally.read[card.name]:
             raise KoreanLLMError(f"the corpus {card.name!r} is empty; give it documents or take it out of sources.")
         if not tally.kept[card.name] + tally.held_out[card.name]:
-            reasons = ", ".join(f"{reason} {count}" for reason, count in tally.dropped[card.name].most_common())
-            raise KoreanLLMError(
-                f"no document of the corpus {card.name!r} passes corpus.clean (dropped: {reasons});"
-                " loosen the rules, or check that the text is in the language its card says."
-            )
+            raise KoreanLLMError(_nothing_left(card.name, tally.dropped[card.name]))
     if not tally.held_out:
         raise KoreanLLMError(
             "no document was held out; raise corpus.holdout or add documents, so that gains can be measured."
         )
+
+
+def _nothing_left(name: str, dropped: Counter[str]) -> str:
+    reasons = ", ".join(f"{reason} {count}" for reason, count in dropped.most_common())
+    if set(dropped) <= {"duplicate", "near_duplicate"}:
+        advice = "it repeats itself or a source before it; take it out of corpus.sources."
+    else:
+        advice = "loosen the rules, or check that the text is in the language its card says."
+    return f"no document of the corpus {name!r} passes corpus.clean (dropped: {reasons}); {advice}"
 
 
 def _gzip(path: Path) -> IO[str]:

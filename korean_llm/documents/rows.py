@@ -42,8 +42,9 @@ def json_rows(text: str, path: Path) -> Iterator[Row]:
 def _json_row(line: str, number: int, place: str) -> Row:
     try:
         values: Any = json.loads(line)
-    except (json.JSONDecodeError, RecursionError) as error:
-        raise KoreanLLMError(f"{place}: not valid JSON ({getattr(error, 'msg', 'nested too deep')}).") from None
+    except (ValueError, RecursionError) as error:
+        why = getattr(error, "msg", "nested too deep, or a number of too many digits")
+        raise KoreanLLMError(f"{place}: not valid JSON ({why}).") from None
     if not isinstance(values, dict):
         raise KoreanLLMError(f"{place}: expected a JSON object, found {type(values).__name__}.")
     if not isinstance(values.get("text"), str):

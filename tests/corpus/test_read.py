@@ -168,6 +168,8 @@ def test_the_row_of_a_parquet_file_is_named(tmp_path: Path) -> None:
     ("name", "data", "words"),
     [
         ("rows.jsonl", json_lines(ROWS[:1]) + b'{"id": \n', "rows.jsonl line 2: not valid JSON"),
+        ("rows.jsonl", b'{"id": ' + b"[" * 200_000, "rows.jsonl line 1: not valid JSON (nested too deep"),
+        ("rows.jsonl", b'{"id": ' + b"1" * 5_000 + b"}", "rows.jsonl line 1: not valid JSON"),
         ("rows.jsonl", b"[1, 2]\n", "rows.jsonl line 1: expected a JSON object, found list"),
         ("rows.jsonl", "안녕".encode("cp949"), "rows.jsonl is not valid UTF-8 (byte 0xbe)"),
         ("rows.txt", "안녕".encode("cp949"), "iconv -f CP949 -t UTF-8 rows.txt"),

@@ -247,13 +247,16 @@ def test_personal_data_in_text_and_title(tmp_path: Path, machine: Machine, choic
     rows = documents(20)
     rows[3]["text"] += " 문의는 010-1234-5678, kim@example.com"
     rows[4]["title"] = "031-123-4567"
+    rows.append({"id": "short", "title": "", "text": "010-1234-5678"})
     counts = corpus(tmp_path / "out", {str(write_rows(tmp_path / "r.jsonl", rows)): 1}, machine, personal_data=choice)
     found = {row["id"]: row for name in ("train", "holdout") for row in rows_of(tmp_path / "out", name)}
     assert found["1-3"]["text"].endswith(
         "문의는 [전화번호], [이메일]" if masked else "문의는 010-1234-5678, kim@example.com"
     )
     assert found["1-4"]["title"] == ("[전화번호]" if masked else "031-123-4567")
-    assert counts["masked"] == ({"EMAIL": 1, "PHONE": 2} if masked else {})
+    assert counts["masked"] == ({"EMAIL": 1, "PHONE": 2} if masked else {}), "of what is kept"
+    dropped = rows_of(tmp_path / "out", "dropped")
+    assert [row["text"] for row in dropped] == ["[전화번호]" if masked else "010-1234-5678"]
     assert counts["bytes"] == {"r": sum(len(row["text"].encode()) for row in found.values())}
 
 
@@ -290,6 +293,7 @@ def test_sources_that_cannot_be_learned_from(tmp_path: Path, machine: Machine) -
     (tmp_path / "sub").mkdir()
     rows = write_rows(tmp_path / "rows.jsonl", documents(20))
     same = write_rows(tmp_path / "sub" / "rows.jsonl", documents(20, 9))
+    again = write_rows(tmp_path / "again.jsonl", documents(20))
     empty = write_rows(tmp_path / "empty.jsonl", [])
     short = write_rows(tmp_path / "short.jsonl", [{"id": "1", "title": "", "text": "짧다."}] * 2)
     cases: list[tuple[dict[str, float], dict[str, Any], str]] = [
@@ -305,6 +309,7 @@ def test_sources_that_cannot_be_learned_from(tmp_path: Path, machine: Machine) -
             {},
             "no document of the corpus 'short' passes corpus.clean (dropped: too_short 2)",
         ),
+        ({str(rows): 1, str(again): 1}, {}, "(dropped: duplicate 20); it repeats itself or a source before it"),
         ({str(rows): 1}, {"holdout": 0.0}, "no document was held out; raise corpus.holdout"),
     ]
     for number, (sources, settings, words) in enumerate(cases):
