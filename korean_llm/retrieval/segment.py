@@ -9,10 +9,12 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import xxhash
 
 from korean_llm.retrieval import vectors
 from korean_llm.retrieval.columns import Strings, open_array, save_arrays
@@ -90,6 +92,17 @@ class Segment:
         self.dead_documents_D = open_array(dead / "documents.npy") if dead else None
         self.dead_passages_N = open_array(dead / "passages.npy") if dead else None
         self.dead_terms_T = open_array(dead / "terms.npy") if dead else None
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Its documents, how they are cut, and which of them live, as 32 hex digits."""
+        hashed = xxhash.xxh3_128()
+        for strings in (self.ids, self.titles, self.texts):
+            hashed.update(np.ascontiguousarray(strings.bytes_B).data)
+            hashed.update(np.ascontiguousarray(strings.offsets_S).data)
+        for array in (self.passages_N5, self.small_M3, self.living()):
+            hashed.update(np.ascontiguousarray(array).data)
+        return str(hashed.hexdigest())
 
     def find(self, id: str) -> int | None:
         """The number of the living document with an id."""
