@@ -9,10 +9,12 @@ from typing import Literal
 
 from korean_llm import console
 from korean_llm.answering.answer import MODES, Answerer, Mode
+from korean_llm.answering.cache import CachedAnswerer
 from korean_llm.answering.endpoint import Endpoint
 from korean_llm.answering.extractive import ExtractiveAnswerer
 from korean_llm.answering.generate import Generator, ModelPlace, find_model
 from korean_llm.answering.generative import GenerativeAnswerer
+from korean_llm.answering.kept import KeptAnswers
 from korean_llm.answering.models import Models
 from korean_llm.artifact import load_manifest
 from korean_llm.errors import KoreanLLMError
@@ -25,6 +27,7 @@ TRUSTED_PARAMETERS = 3_000_000_000
 """A smaller model's own sentences are not to be trusted; it answers in extracts unless told otherwise."""
 
 QUESTIONS = "questions.json"
+KEPT = Path("records") / "kept.sqlite"
 
 Trust = Literal["extracts", "extracts_small", "written", "written_small"]
 
@@ -56,7 +59,7 @@ class Library:
         """cache: keep answers and give them again. Raises KoreanLLMError where the folder is no run or has no index."""
         self._run = find_run(run_folder)
         self.folder, self.machine, self.endpoint, self.model = run_folder, machine, endpoint, model
-        self.cache = cache
+        self._kept = KeptAnswers(run_folder / KEPT) if cache else None
         self.place = find_model(run_folder)
         self.models = Models(run_folder, machine)
         self._index_folder = _index_folder(run_folder)
@@ -107,10 +110,11 @@ class Library:
 
         Raises KoreanLLMError where the model is missing or out of reach.
         """
-        notice = self.notice(mode, model)
-        if mode == "extractive":
-            return ExtractiveAnswerer(index or self.index, notice)
-        return GenerativeAnswerer(index or self.index, self._generator(model), notice)
+        index, notice = index or self.index, self.notice(mode, model)
+        if mode == "generative":
+            return GenerativeAnswerer(index, self._generator(model), notice)
+        answerer = ExtractiveAnswerer(index, notice)
+        return CachedAnswerer(answerer, self._kept, index) if self._kept is not None else answerer
 
     def example_questions(self, count: int) -> list[str]:
         """Questions that the run was measured with and whose passage it finds first, of different documents."""

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from korean_llm.answering.answer import Request
 from korean_llm.answering.library import Library, korean_count, open_answerer, open_index
 from korean_llm.cli import app
 from korean_llm.errors import KoreanLLMError
@@ -82,3 +83,15 @@ def test_the_verb_ask(run_folder: Path) -> None:
     as_json = CliRunner().invoke(app, ["ask", str(run_folder), question, "--device", "cpu", "--json"])
     value = json.loads(as_json.stdout)
     assert value["citations"][0]["end"] == 19 and value["mode"] == "extractive"
+
+
+def test_kept_answers_are_given_again_only_where_the_flag_is_on(own_run: Path) -> None:
+    question = "도서관은 무슨 요일에 쉬나요?"
+    plain = Library(own_run, CPU)
+    plain.answerer("extractive").answer(question)
+    assert plain.answerer("extractive").answer(question).kept_from == ""
+    assert not (own_run / "records").exists()
+    keeping = Library(own_run, CPU, cache=True)
+    assert keeping.answerer("extractive").answer(question).kept_from == ""
+    assert keeping.answerer("extractive").answer(question).kept_from == question
+    assert keeping.answerer("extractive").answer(Request(question, fresh=True)).kept_from == ""
