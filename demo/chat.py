@@ -96,7 +96,7 @@ def wire(demo: Demo, reader: gr.BrowserState, part: Chat, source: gr.HTML, chose
     }
     part.question.submit(**answering)
     part.talk.example_select(_example, None, part.question, **QUIET).then(**answering)
-    part.question.stop(lambda id: demo.sessions.leave(demo.sessions.open(id)), reader, None, **AT_ONCE)
+    part.question.stop(_stopper(demo), reader, None, **AT_ONCE)
     source.again(_again(demo), [reader, *chosen], answering["outputs"], **ANSWERING)
     source.open(_opener(demo), reader, source, **AT_ONCE)
     source.shut(lambda: NO_SOURCE, None, source, **AT_ONCE)
@@ -137,8 +137,8 @@ def _outcome(session: Session, words: Words) -> str:
 
 
 def _asker(demo: Demo) -> Any:
-    def ask(id: str, text: str, *chosen: Any) -> Iterator[tuple[Any, Any, Any]]:
-        session = demo.sessions.open(id)
+    def ask(id: str, text: str, request: gr.Request, *chosen: Any) -> Iterator[tuple[Any, Any, Any]]:
+        session = demo.session(id, request)
         if busy(session, text, demo.words):
             yield gr.skip(), gr.skip(), gr.skip()
             return
@@ -154,8 +154,8 @@ def _asker(demo: Demo) -> Any:
 
 
 def _again(demo: Demo) -> Any:
-    def again(id: str, event: gr.EventData, *chosen: Any) -> Iterator[tuple[Any, Any, Any]]:
-        session = demo.sessions.open(id)
+    def again(id: str, event: gr.EventData, request: gr.Request, *chosen: Any) -> Iterator[tuple[Any, Any, Any]]:
+        session = demo.session(id, request)
         old = session.exchange(_value(event).partition(":")[0])
         if old not in session.exchanges or busy(session, old.question, demo.words):
             yield gr.skip(), gr.skip(), gr.skip()
@@ -165,9 +165,16 @@ def _again(demo: Demo) -> Any:
     return again
 
 
+def _stopper(demo: Demo) -> Any:
+    def stop(id: str, request: gr.Request) -> None:
+        demo.sessions.leave(demo.session(id, request))
+
+    return stop
+
+
 def _opener(demo: Demo) -> Any:
-    def open_source(id: str, event: gr.EventData) -> str:
-        session, value = demo.sessions.open(id), _value(event)
+    def open_source(id: str, event: gr.EventData, request: gr.Request) -> str:
+        session, value = demo.session(id, request), _value(event)
         turn, _, rest = value.partition(":")
         exchange = session.exchange(turn)
         if exchange is not None and session.cited(value) and rest.startswith("c:"):
@@ -181,8 +188,8 @@ def _act(demo: Demo) -> Any:
     words = demo.words
     nothing = (gr.skip(),) * 5
 
-    def act(id: str, event: gr.EventData) -> tuple[Any, ...]:
-        session = demo.sessions.open(id)
+    def act(id: str, event: gr.EventData, request: gr.Request) -> tuple[Any, ...]:
+        session = demo.session(id, request)
         turn, _, kind = _value(event).partition(":")
         exchange = session.exchange(turn)
         if exchange is None or exchange.answer is None or kind not in ("up", "down", "copy", "edit"):
@@ -204,8 +211,8 @@ def _act(demo: Demo) -> Any:
 def _saver(demo: Demo) -> Any:
     words = demo.words
 
-    def save(id: str, turn: str, text: str) -> tuple[Any, Any, Any]:
-        session = demo.sessions.open(id)
+    def save(id: str, turn: str, text: str, request: gr.Request) -> tuple[Any, Any, Any]:
+        session = demo.session(id, request)
         exchange = session.exchange(turn)
         if exchange is None or not text.strip() or not demo.sessions.record(exchange, "edit", text.strip()):
             return gr.skip(), status_html(words("not_kept")), gr.skip()

@@ -42,13 +42,13 @@ def compare_tab(demo: Demo, reader: gr.BrowserState, which: gr.Radio) -> None:
             for name, stage in (("left", offered[0]), ("right", offered[-1])):
                 with gr.Column(min_width=280):
                     models.append(picker(demo, words(name), f"model-{name}", [], stage))
-                    answers.append(html(empty, f"answer-{name}", elem_classes="beside"))
+                    answers.append(html(empty, f"answer-{name}"))
         with gr.Row(visible=False, elem_id="choices") as row:
             buttons = [gr.Button(words(key), elem_classes="choice", min_width=90) for _, key in CHOICES]
         said = html("", "compare-said")
 
-    def ask(id: str, text: str, source: Source, *picked: str) -> Iterator[tuple[Any, ...]]:
-        session = demo.sessions.open(id)
+    def ask(id: str, text: str, source: Source, request: gr.Request, *picked: str) -> Iterator[tuple[Any, ...]]:
+        session = demo.session(id, request)
         if busy(session, text, words):
             yield (gr.skip(),) * 4
             return
@@ -64,8 +64,8 @@ def compare_tab(demo: Demo, reader: gr.BrowserState, which: gr.Radio) -> None:
         yield gr.skip(), gr.skip(), gr.update(visible=both), ""
 
     def chosen(choice: str) -> Any:
-        def write(id: str) -> str:
-            kept = choose(demo.sessions, demo.sessions.open(id), choice)
+        def write(id: str, request: gr.Request) -> str:
+            kept = choose(demo.sessions, demo.session(id, request), choice)
             return f'<p class="hint" role="status">{escaped(words("thanks" if kept else "not_kept"))}</p>'
 
         return write

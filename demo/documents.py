@@ -52,14 +52,14 @@ def documents(demo: Demo, reader: gr.BrowserState) -> Documents:
     clear = gr.Button(words("clear_uploads"), size="sm", elem_id="clear", elem_classes="quiet", visible=False)
     part = Documents(which, files, listed, clear)
 
-    def take(id: str, paths: list[str] | None) -> Iterator[tuple[Any, ...]]:
-        session = demo.sessions.open(id)
+    def take(id: str, paths: list[str] | None, request: gr.Request) -> Iterator[tuple[Any, ...]]:
+        session = demo.session(id, request)
         for uploads in session.uploads.add([Path(path) for path in paths or []]):
             yield gr.skip(), gr.skip(), listed_html(uploads, words), gr.skip()
         yield None, *documents_shown(session, words, ask_own=True)
 
-    def forget(id: str) -> tuple[Any, ...]:
-        session = demo.sessions.open(id)
+    def forget(id: str, request: gr.Request) -> tuple[Any, ...]:
+        session = demo.session(id, request)
         session.uploads.clear()
         return documents_shown(session, words)
 

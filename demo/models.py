@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -18,6 +19,8 @@ OWN = "run"
 """Stands for the model that the run, or its endpoint, answers with by itself."""
 
 MAX_TOKENS = 1_024
+
+_MISFIT = re.compile(r"does not fit|was trained on|chat template|the tokenizer of")
 
 
 @dataclass(frozen=True)
@@ -60,7 +63,8 @@ def settings(demo: Demo, notice: gr.HTML) -> Settings:
             place = library.models.find(choice, folders=not demo.far)
             library.models.open(place)
         except KoreanLLMError as error:
-            yield OWN, gr.skip(), _state_html("refused", words("model_refused"), str(error)), gr.skip()
+            why = words("model_misfit" if _MISFIT.search(str(error)) else "model_refused")
+            yield OWN, gr.skip(), _state_html("refused", why, str(error)), gr.skip()
             return
         ready = _state_html("ready", words("model_open", name=choice), "")
         yield gr.skip(), "generative", ready, notice_html(demo, "generative", place)

@@ -67,7 +67,15 @@ const NAMES = {
   '#chat .bubble-wrap': 'chat',
 };
 const names = JSON.parse(document.querySelector('[data-names]')?.dataset.names ?? '{}');
+const say = (element, name, value) => {
+  if (element.getAttribute(name) !== value) element.setAttribute(name, value);
+};
 const mend = () => {
+  document.querySelectorAll('button.cite.mark, button.act.icon').forEach((button) =>
+    say(button, 'aria-label', button.title));
+  document.querySelectorAll('button.act[value$=":up"], button.act[value$=":down"]').forEach((button) =>
+    say(button, 'aria-pressed', String(button.classList.contains('pressed'))));
+  document.querySelectorAll('#chat .problem').forEach((problem) => say(problem, 'role', 'alert'));
   document.querySelectorAll('#chat .examples[role=list]').forEach((list) => list.setAttribute('role', 'group'));
   document.querySelectorAll('#files button[aria-label]').forEach((button) => button.removeAttribute('aria-label'));
   document.querySelectorAll('#chat [data-testid][aria-label]').forEach((message) =>

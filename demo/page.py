@@ -63,8 +63,7 @@ def _arrive(demo: Demo) -> Any:
     """The reader's conversation and documents, as they were left."""
 
     def arrive(id: str, request: gr.Request) -> tuple[Any, ...]:
-        session = demo.sessions.open(id)
-        demo.readers[str(request.session_hash)] = session.id
+        session = demo.session(id, request)
         return session.id, drawn(session, demo.words), *documents_shown(session, demo.words)
 
     return arrive
@@ -72,7 +71,7 @@ def _arrive(demo: Demo) -> Any:
 
 def _renew(demo: Demo) -> Any:
     def renew(id: str, request: gr.Request) -> tuple[Any, ...]:
-        session = demo.sessions.renew(demo.sessions.open(id))
+        session = demo.sessions.renew(demo.session(id, request))
         demo.readers[str(request.session_hash)] = session.id
         fresh = gr.update(value="", submit_btn=True, stop_btn=False)
         return session.id, [], NO_SOURCE, fresh, gr.update(visible=False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from threading import Lock
 from typing import Any
 
 import gradio as gr
@@ -34,6 +35,15 @@ class Demo:
     words: Words
     far: bool = False
     readers: dict[str, str] = field(default_factory=dict)
+    arriving: Lock = field(default_factory=Lock)
+
+    def session(self, id: str, request: gr.Request) -> Session:
+        """The session of the reader before a page; a page that has no id yet has one and the same all the while."""
+        page = str(request.session_hash)
+        with self.arriving:
+            session = self.sessions.open(id or self.readers.get(page, ""))
+            self.readers[page] = session.id
+        return session
 
 
 def html(value: str, elem_id: str, js_on_load: str | None = None, **options: Any) -> gr.HTML:

@@ -1,7 +1,8 @@
 """The messages of a conversation as HTML.
 
 The chat component reads messages as Markdown. A message is therefore one HTML block on one line, in which Markdown is
-not read, and characters that mean something to Markdown are written as entities all the same.
+not read, and characters that mean something to Markdown are written as entities all the same. The component also drops
+what it does not know, aria attributes among it: the page's script gives buttons their spoken names and states.
 """
 
 from __future__ import annotations
@@ -120,9 +121,8 @@ def _said(turn: Turn, pieces: Iterable[Piece], words: Words) -> str:
 def _button(turn: Turn, kind: str, citation: Citation, label: str, style: str, words: Words) -> str:
     """A button that opens a source; its value is read by the page's script and checked again on the server."""
     name = escaped(" ".join(words("source_of", number=citation.number, title=citation.title).split()))
-    spoken = f' aria-label="{name}"' if style == "mark" else ""
     value = f"{turn}:{kind}:{citation.number}"
-    return f'<button type="button" class="cite {style}" value="{value}" title="{name}"{spoken}>{label}</button>'
+    return f'<button type="button" class="cite {style}" value="{value}" title="{name}">{label}</button>'
 
 
 def _documents(turn: Turn, kind: str, citations: Sequence[Citation], words: Words) -> str:
@@ -138,17 +138,16 @@ def _documents(turn: Turn, kind: str, citations: Sequence[Citation], words: Word
 
 
 def _acts(turn: Turn, exchange: Exchange, words: Words) -> str:
-    """Buttons below an answer; those of votes say whether they are pressed."""
+    """Buttons below an answer."""
     buttons = []
     if isinstance(turn, str):  # side by side, one chooses between two
         return ""
     for act, path in _ICONS.items():
         if act == "edit" and not (exchange.answer and exchange.answer.found):
             continue
-        pressed = f' aria-pressed="{"true" if exchange.vote == act else "false"}"' if act in ("up", "down") else ""
-        name = escaped(words(act))
+        kind = f"act icon{' pressed' if exchange.vote == act else ''}"
         buttons.append(
-            f'<button type="button" class="act icon" value="{turn}:{act}" title="{name}" aria-label="{name}"{pressed}>'
-            f'<svg viewBox="0 0 24 24" aria-hidden="true"><path d="{path}"></path></svg></button>'
+            f'<button type="button" class="{kind}" value="{turn}:{act}" title="{escaped(words(act))}">'
+            f'<svg viewBox="0 0 24 24"><path d="{path}"></path></svg></button>'
         )
     return f'<div class="acts">{"".join(buttons)}</div>'

@@ -17,16 +17,33 @@ from tests.reference import ole
 
 CPU = Machine("cpu", 1)
 PROSE = "느티나무 회관은 매주 수요일 저녁 일곱 시에 문을 엽니다."
-KINDS = {
-    "안내.txt": PROSE.encode(),
-    "옛글.txt": PROSE.encode("cp949"),
-    "안내.md": f"# 회관\n\n{PROSE}\n".encode(),
-    "안내.pdf": make.pdf([[(PROSE, 12)]]),
-    "안내.docx": make.docx({"회관": [PROSE]}),
-    "안내.hwp": ole.hwp(ole.paragraph(PROSE)),
-    "안내.hwpx": make.hwpx(make.p(PROSE)),
-    "안내.csv": f"이름,글\n회관,{PROSE}\n".encode(),
+FACTS = {
+    "회관.txt": ("느티나무 회관은 무슨 요일에 여나요?", PROSE),
+    "우체국.txt": ("물안개 우체국 전화번호는 몇 번인가요?", "물안개 우체국 전화번호는 칠칠공 다시 이공일공입니다."),
+    "빵집.md": ("참깨 빵집에서 가장 잘 팔리는 빵은 무엇인가요?", "참깨 빵집에서 가장 잘 팔리는 빵은 밤식빵입니다."),
+    "수영장.pdf": ("솔밭 수영장 물은 며칠마다 가나요?", "솔밭 수영장 물은 닷새마다 갑니다."),
+    "과수원.docx": ("별내 과수원은 어떤 사과를 기르나요?", "별내 과수원은 홍옥이라는 사과를 기릅니다."),
+    "나루터.hwp": ("샛강 나루터 배삯은 얼마인가요?", "샛강 나루터 배삯은 어른 삼천 원입니다."),
+    "극장.hwpx": ("돌담 극장 좌석은 몇 개인가요?", "돌담 극장 좌석은 모두 아흔아홉 개입니다."),
+    "축제.csv": ("반딧불 축제는 어느 달에 열리나요?", "반딧불 축제는 해마다 유월에 열립니다."),
 }
+
+
+def _packed(name: str, text: str) -> bytes:
+    kind = name.rpartition(".")[2]
+    if kind == "pdf":
+        return make.pdf([[(text, 12)]])
+    if kind == "docx":
+        return make.docx({"안내": [text]})
+    if kind == "hwp":
+        return ole.hwp(ole.paragraph(text))
+    if kind == "hwpx":
+        return make.hwpx(make.p(text))
+    whole = {"md": f"# 안내\n\n{text}\n", "csv": f"이름,글\n안내,{text}\n"}.get(kind, text)
+    return whole.encode("cp949" if name == "우체국.txt" else "utf-8")
+
+
+KINDS = {name: _packed(name, text) for name, (_, text) in FACTS.items()}
 
 
 def bomb() -> bytes:
@@ -71,10 +88,11 @@ def after(uploads: Uploads, paths: list[Path]) -> dict[str, Upload]:
 def test_every_kind_is_read_and_found(tmp_path: Path, name: str) -> None:
     uploads = Uploads(CPU)
     found = after(uploads, sent(tmp_path, {name: KINDS[name]}))
-    assert found[name].state == "done" and found[name].num_chars >= len(PROSE)
+    question, text = FACTS[name]
+    assert found[name].state == "done" and found[name].num_chars >= len(text)
     assert uploads.index is not None
-    hit = uploads.index.search("회관은 무슨 요일에 여나요?", k=1)[0]
-    assert "수요일" in hit.text and hit.document_id.startswith(name)
+    hit = uploads.index.search(question, k=1)[0]
+    assert text in hit.text and hit.document_id.startswith(name)
     assert not (tmp_path / name).exists(), "what was sent is deleted once it is read"
     uploads.clear()
 

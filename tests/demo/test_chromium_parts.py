@@ -13,7 +13,7 @@ import pytest
 
 from korean_llm.answering.feedback import Feedback, feedback_path
 from tests.answering.test_models import write_adapter
-from tests.answering.test_uploads import HOSTILE, KINDS, sent
+from tests.answering.test_uploads import FACTS, HOSTILE, KINDS, sent
 from tests.demo.conftest import CHROMIUM_IS_HERE, SHOTS, Demo, Visit, started
 from tests.demo.run import write_whole_run
 from tests.hub.stand_in import StandIn
@@ -76,16 +76,16 @@ def test_own_documents_of_every_kind_and_hostile_ones(visit: Callable[..., Visit
     assert page.is_visible("#which label.selected:has-text('내 문서')")
     shot(page, "uploads")
 
-    opened.ask("느티나무 회관은 무슨 요일에 여나요?")
-    answers(page, 1)
-    assert "매주 수요일 저녁 일곱 시" in page.inner_text("#chat .said")
-    page.locator("#chat .said button.cite").first.click()
-    page.wait_for_selector("#source mark")
-    assert page.inner_text("#source .where").startswith(("안내.", "옛글."))
-    page.keyboard.press("Escape")
+    for count, (file, (question, text)) in enumerate(FACTS.items(), start=1):
+        opened.ask(question)
+        answers(page, count)
+        assert text in page.locator("#chat .said").last.inner_text()
+        page.locator("#chat .said >> nth=-1").locator("button.cite").first.click()
+        page.wait_for_selector(f"#source .where:has-text('{file}')")
+        page.keyboard.press("Escape")
     page.get_by_text("함께", exact=True).click()
     opened.ask(QUESTION)
-    answers(page, 2)
+    answers(page, count + 1)
     assert "매주 월요일에 쉽니다" in page.locator("#chat .said").last.inner_text()
     page.click("#clear")
     page.wait_for_selector("#which", state="hidden")
@@ -103,12 +103,13 @@ def test_a_model_that_fits_and_one_that_does_not(visit: Callable[..., Visit], pl
 
     pick(str(tmp_path / "other"))
     page.wait_for_selector("#model-state .refused")
-    assert "does not fit" in page.inner_text("#model-state")
+    assert "이 실행의 모델과 맞지 않습니다" in page.inner_text("#model-state")
     shot(page, "model-refused")
     pick("someone/missing")
     page.wait_for_selector("#model-state .refused:has-text('someone/missing')")
     pick("someone/fits")
-    page.wait_for_selector("#model-state .ready")
+    page.wait_for_selector("#model-state :is(.ready, .refused:has-text('fits'))")
+    assert "쓸 준비가 되었습니다: someone/fits" in page.inner_text("#model-state")
     assert page.is_visible("#mode label.selected:has-text('생성 답변')")
     assert "믿을 수 없습니다" in page.inner_text("#notice")
     page.fill("#question textarea", QUESTION)
