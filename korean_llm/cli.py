@@ -13,7 +13,7 @@ from typing import Annotated, Any
 
 import typer
 
-from korean_llm import __version__, cli_feedback, cli_hub, cli_search, console
+from korean_llm import __version__, cli_answers, cli_ask, cli_feedback, cli_hub, cli_search, console
 from korean_llm.errors import KoreanLLMError
 from korean_llm.machine import Attention, Device, Machine, Origin, Tracker
 
@@ -42,13 +42,6 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of 
 def print_json(value: Any) -> None:
     """One JSON value on stdout."""
     sys.stdout.write(json.dumps(value, ensure_ascii=False, indent=1) + "\n")
-
-
-def _typed(question: str) -> str:
-    """The question as given, or read from standard input: a command line holds 128 KB at most."""
-    if question != "-":
-        return question
-    return sys.stdin.buffer.read().decode("utf-8", errors="replace")
 
 
 @app.command()
@@ -180,38 +173,6 @@ def vocabulary(
 
 
 @app.command()
-def ask(
-    folder: RunFolder,
-    question: Annotated[str, typer.Argument(help="A question, in Korean; - reads it from standard input.")],
-    mode: Annotated[
-        str, typer.Option("--mode", help="extractive, generative, or auto: what the run's model is good for.")
-    ] = "auto",
-    endpoint: Annotated[
-        str | None, typer.Option("--endpoint", help="OpenAI-compatible base URL for the generative mode.")
-    ] = None,
-    model: Annotated[str | None, typer.Option("--model", help="Model name at the endpoint.")] = None,
-    device: DeviceOption = "auto",
-    as_json: JsonOption = False,
-) -> None:
-    """Answer a question from a run's documents, with numbered citations.
-
-    Example: `korean-llm ask runs/quickstart "도서관은 몇 시에 닫나요?"`
-    """
-    from korean_llm.answering.library import open_answerer
-
-    answerer = open_answerer(folder, mode, Machine(device), endpoint=endpoint, model=model)
-    if as_json:
-        print_json(answerer.answer(_typed(question)).as_dict())
-        return
-    for piece in answerer.stream(_typed(question)):
-        sys.stdout.write(piece.text)
-        sys.stdout.flush()
-        if piece.answer:
-            sys.stdout.write("\n" + "".join(f"    {line}\n" for line in piece.answer.source_lines))
-            console.note(piece.answer.notice)
-
-
-@app.command()
 def demo(
     folder: RunFolder,
     host: Annotated[
@@ -252,7 +213,9 @@ def demo(
     )
 
 
+cli_ask.add_verbs(app)
 cli_search.add_verbs(app)
+cli_answers.add_verbs(app)
 cli_feedback.add_verbs(app)
 cli_hub.add_verbs(app)
 

@@ -35,6 +35,7 @@ class Machine:
         gpus: processes that train together, one on each GPU (or, on a CPU, that many processes).
         attention: implementation in training; "auto" takes FlashAttention where it is installed on a GPU, else SDPA.
         report_to: a tracker that training also reports to, besides metrics.jsonl.
+        four_bit: hold the model that answers in 4-bit NF4 (needs a GPU).
     """
 
     device: Device = "auto"
@@ -43,6 +44,7 @@ class Machine:
     gpus: int = 1
     attention: Attention = "auto"
     report_to: Tracker | None = None
+    four_bit: bool = False
 
     @property
     def num_workers(self) -> int:

@@ -57,6 +57,8 @@ def check_corpora(recipe: Recipe) -> None:
     if recipe.retrieval:
         wanted.append(("retrieval.documents", recipe.retrieval.documents, "documents"))
         wanted.append(("retrieval.questions", recipe.retrieval.questions, "questions"))
+    if recipe.answering:
+        wanted.append(("answering.examples", recipe.answering.examples, "questions"))
     problems = []
     for section, names, kind in wanted:
         for name in names:

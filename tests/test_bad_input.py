@@ -111,6 +111,7 @@ def test_a_corpus_that_cannot_be_used(
     (place / f"{name}.jsonl").write_bytes(data)
     run = recipe(place, name, f"sources: {{./{name}.jsonl: 1}}")
     shutil.copytree(finished_base, place / "runs" / name / "base")
+    shutil.copy(place / run, place / "runs" / name / "recipe.yaml")
     refused(korean_llm("run", run, "--until", "corpus", cwd=place), *words)
     assert artifact.load_manifest(place / "runs" / name / "base") is not None, "what was finished is kept"
     assert artifact.load_manifest(place / "runs" / name / "corpus") is None

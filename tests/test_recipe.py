@@ -183,7 +183,7 @@ def test_a_missing_file_names_what_is_there(tmp_path: Path) -> None:
 
 
 def test_sections_are_the_fields_of_a_recipe() -> None:
-    assert tuple(Recipe.model_fields) == ("name", "base", "seed", *SECTIONS)
+    assert tuple(Recipe.model_fields) == ("name", "base", "seed", *SECTIONS, "answering")
 
 
 @pytest.mark.parametrize(

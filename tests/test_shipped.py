@@ -57,13 +57,13 @@ def prose(row: dict[str, Any]) -> str:
     return "\n".join(value for key, value in row.items() if key not in ("id", "document_id"))
 
 
-def test_there_are_seven_recipes_and_eleven_corpora() -> None:
+def test_there_are_seven_recipes_and_twelve_corpora() -> None:
     names = ["llama2-7b", "mistral-7b", "mistral-7b-stages", "olmo2-7b", "olmo2-7b-qlora", "quickstart"]
     names.append("smollm2-preference")
     assert sorted(path.stem for path in RECIPES) == names
-    assert len(CARDS) == 11
+    assert len(CARDS) == 12
     assert list_cards() == CARDS
-    assert OURS == ["instructions-ko", "preferences-ko", "prose-en", "prose-ko", "questions-ko"]
+    assert OURS == ["answers-ko", "instructions-ko", "preferences-ko", "prose-en", "prose-ko", "questions-ko"]
 
 
 # ---- recipes
@@ -189,7 +189,7 @@ def test_rows_have_their_fields_and_ids_of_their_own(name: str) -> None:
     for row in rows:
         assert row.keys() == fields | extra, row["id"]
         empty = {key for key, value in row.items() if not value.strip()}
-        assert empty <= {"input"}, row["id"]
+        assert empty in ({"document_id", "evidence", "answer"}, {"input"}, set()), row["id"]
     repeated = [id for id, count in Counter(row["id"] for row in rows).items() if count > 1]
     assert repeated == []
 
@@ -259,13 +259,23 @@ def test_there_are_enough_preferences_and_the_two_answers_differ() -> None:
 def test_there_are_enough_questions_and_each_is_asked_once() -> None:
     rows = raw_rows("questions-ko")
     assert len(rows) >= 80
+    rows += raw_rows("answers-ko")
     assert len({text_hash(row["question"]) for row in rows}) == len(rows)
+
+
+def test_there_are_enough_questions_with_and_without_an_answer() -> None:
+    rows = raw_rows("answers-ko")
+    answered = [row for row in rows if row["evidence"]]
+    near = [row for row in rows if row["id"].startswith("near-")]
+    assert len(answered) >= 120 and len({row["document_id"] for row in answered}) >= 60
+    assert len(rows) - len(answered) >= 200 and len(near) >= (len(rows) - len(answered)) / 2
+    assert [row["id"] for row in near if row["evidence"]] == []
 
 
 def test_evidence_stands_once_in_its_document_and_in_no_other() -> None:
     texts = {row["id"]: row["text"] for row in raw_rows("prose-ko")}
     wrong = []
-    for row in raw_rows("questions-ko"):
+    for row in [*raw_rows("questions-ko"), *(row for row in raw_rows("answers-ko") if row["evidence"])]:
         found = {id: text.count(row["evidence"]) for id, text in texts.items() if row["evidence"] in text}
         if found != {row["document_id"]: 1}:
             wrong.append((row["id"], row["document_id"], found))

@@ -144,6 +144,7 @@ class Answer:
         found: False where the documents do not answer the question.
         nearest: the best passages, one per document, offered where an answer is not found or cites nothing.
         notice: one line about how far to trust this answer.
+        unsupported: sentences of the answer for which the documents hold no evidence; an extract has none.
         stopped: True where the reader stopped it.
         understood: the question as it was searched, where an earlier turn was needed to understand it; else "".
         steps: what was done on the way, in order.
@@ -157,6 +158,7 @@ class Answer:
     found: bool = True
     nearest: tuple[Citation, ...] = ()
     notice: str = ""
+    unsupported: tuple[str, ...] = ()
     stopped: bool = False
     understood: str = ""
     steps: tuple[Step, ...] = ()
@@ -188,6 +190,7 @@ class Answer:
             "citations": [asdict(citation) for citation in self.citations],
             "nearest": [asdict(citation) for citation in self.nearest],
             "notice": self.notice,
+            "unsupported": list(self.unsupported),
             "stopped": self.stopped,
             "understood": self.understood,
             "steps": [asdict(step) for step in self.steps],

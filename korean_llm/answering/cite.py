@@ -1,9 +1,10 @@
-"""Citations: made only where their text is exactly the document's, and marks that resolve to nothing are removed."""
+"""Citations: made only where their text is exactly the document's; marks that nothing supports are removed."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 from korean_llm.answering.answer import Citation, Piece
 from korean_llm.retrieval import Index
@@ -11,6 +12,8 @@ from korean_llm.retrieval.index import Hit
 
 _MARK = re.compile(r"[^\S\n]*\[\s*(\d{1,4}(?:\s*,\s*\d{1,4})*)\s*\]")
 _UNFINISHED = re.compile(r"[^\S\n]*(?:\[[\d\s,]{0,40})?\Z")
+_SENTENCE_END = re.compile(r"(?<=[.!?。])\s+|\n+")
+_LETTER = re.compile(r"\w")
 
 
 def verified(index: Index, number: int, document_id: str, start: int, end: int, text: str) -> Citation | None:
@@ -19,7 +22,7 @@ def verified(index: Index, number: int, document_id: str, start: int, end: int, 
     inside = document is not None and 0 <= start < end <= len(document.text)
     if document is None or not inside or document.text[start:end] != text:
         return None
-    return Citation(number, document_id, document.title, start, end, text)
+    return Citation(number, document_id, document.title, start, end, text, document.page_at(start))
 
 
 def passage_citations(index: Index, hits: list[Hit]) -> list[Citation]:
@@ -42,17 +45,19 @@ def without_marks(text: str) -> str:
 
 
 class Marks:
-    """Turns "[2]" in a stream of text into citations, numbered anew by first appearance.
+    """Turns "[2]" in a stream of text into citations of what the claim before it rests on, numbered by appearance.
 
-    A number without a citation is dropped, and the mark with it where nothing is left. The end of the text is held
-    back while it may still become a mark, so that no piece shows half of one.
+    A mark whose claim nothing supports is dropped. The end of the text is held back while it may still become a mark,
+    so that no piece shows half of one.
     """
 
-    def __init__(self, citations: dict[int, Citation]) -> None:
-        """citations: number as the writer of the text knows it → verified citation."""
-        self._known = citations
-        self._shown: dict[int, Citation] = {}
+    def __init__(self, cite: Callable[[str, int], Citation | None]) -> None:
+        """cite: (claim, number as the writer of the text knows it) → verified citation, or None."""
+        self._cite = cite
+        self._shown: dict[tuple[str, int, int], Citation] = {}
         self._held = ""
+        self._said = ""
+        self._claim = ""
 
     @property
     def citations(self) -> tuple[Citation, ...]:
@@ -75,23 +80,33 @@ class Marks:
     def _pieces(self, text: str) -> Iterator[Piece]:
         at = 0
         for match in _MARK.finditer(text):
-            if match.start() > at:
-                yield Piece(text[at : match.start()])
+            yield from self._plain(text[at : match.start()])
             yield from self._marks(match[1])
             at = match.end()
-        if at < len(text):
-            yield Piece(text[at:])
+        yield from self._plain(text[at:])
+
+    def _plain(self, text: str) -> Iterator[Piece]:
+        self._said += text
+        if text:
+            yield Piece(text)
 
     def _marks(self, numbers: str) -> Iterator[Piece]:
+        if said := _last_sentence(self._said):
+            self._claim = said
+        self._said = ""
         for number in dict.fromkeys(int(part) for part in numbers.split(",")):
-            if number in self._known:
-                citation = self._numbered(number)
+            if (found := self._cite(self._claim, number)) is not None:
+                citation = self._numbered(found)
                 yield Piece(" ")
                 yield Piece(f"[{citation.number}]", citation)
 
-    def _numbered(self, number: int) -> Citation:
-        if number not in self._shown:
-            known = self._known[number]
-            place = len(self._shown) + 1
-            self._shown[number] = Citation(place, known.document_id, known.title, known.start, known.end, known.text)
-        return self._shown[number]
+    def _numbered(self, found: Citation) -> Citation:
+        place = found.document_id, found.start, found.end
+        if place not in self._shown:
+            self._shown[place] = replace(found, number=len(self._shown) + 1)
+        return self._shown[place]
+
+
+def _last_sentence(text: str) -> str:
+    """The last sentence of what was said since the last mark; "" where no letter was."""
+    return next((part for part in reversed(_SENTENCE_END.split(text)) if _LETTER.search(part)), "")

@@ -9,13 +9,23 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Event
 from typing import Any, Protocol
 
 import torch
 from peft import PeftModel
-from transformers import NoRepeatNGramLogitsProcessor, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import (
+    LogitsProcessorList,
+    NoRepeatNGramLogitsProcessor,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+    TemperatureLogitsWarper,
+    TopPLogitsWarper,
+)
 
-from korean_llm.answering.stream import SyllableStream, TokenBytes
+from korean_llm.answering.answer import Sampling
+from korean_llm.answering.fingerprint import model_fingerprint
+from korean_llm.answering.stream import AnswerStream, TokenBytes
 from korean_llm.artifact import load_manifest
 from korean_llm.chat import Chat, Message, open_chat
 from korean_llm.errors import KoreanLLMError
@@ -29,24 +39,51 @@ MAX_PROMPT_TOKENS = {"cuda": 3_072, "cpu": 1_024}
 NO_REPEAT_TOKENS = 16
 """A run of this many tokens is not said twice: greedy decoding of small models ends in loops."""
 
+READ_TOKENS = 256
+"""On a CPU a prompt is read in parts of this many tokens, so that reading it can be stopped, too."""
+
+GREEDY = Sampling()
+
 
 class Generator(Protocol):
     """A model that continues a conversation.
 
     Attributes:
         budget: what a prompt may measure.
+        name: what people call it.
+        fingerprint, adapter_fingerprint: change where what it says may change; the adapter's is "" without one.
     """
 
     budget: int
+    name: str
+    fingerprint: str
+    adapter_fingerprint: str
 
     def measure(self, messages: list[Message]) -> int:
         """Length of a conversation, in the unit of the budget."""
 
-    def generate(self, messages: list[Message]) -> Iterator[str]:
-        """The answer in whole syllables, "" where a step completed none; leave the iterator to stop it.
+    def generate(
+        self, messages: list[Message], sampling: Sampling = GREEDY, stop: Event | None = None
+    ) -> Iterator[str]:
+        """The answer in whole syllables, "" where a step completed none.
 
+        stop: set it from another thread and the answer ends within a token. Leaving the iterator stops it, too.
         Raises KoreanLLMError.
         """
+
+
+def checked_sampling(sampling: Sampling) -> Sampling:
+    """The settings. Raises KoreanLLMError for a temperature, top_p or number of tokens that means nothing."""
+    limits = (
+        ("temperature", sampling.temperature, 0 <= sampling.temperature <= 2, "from 0 (the likeliest word) to 2"),
+        ("top_p", sampling.top_p, 0 < sampling.top_p <= 1, "above 0 and up to 1"),
+        ("max_new_tokens", sampling.max_new_tokens, (sampling.max_new_tokens or 1) > 0, "at least 1"),
+        ("seed", sampling.seed, 0 <= sampling.seed < 2**63, "from 0 to 2^63 - 1"),
+    )
+    for name, value, good, expected in limits:
+        if not good:
+            raise KoreanLLMError(f"{name} {value} is not accepted; expected a number {expected}.")
+    return sampling
 
 
 @dataclass(frozen=True)
@@ -80,52 +117,91 @@ def _tuned(adapter: Path) -> ModelPlace:
 
 
 class LocalModel:
-    """A checkpoint in this process, decoded greedily with the template it was tuned with."""
+    """A checkpoint in this process, with the template it was tuned with. One answer at a time, or several in turn."""
 
-    def __init__(self, model: PreTrainedModel, chat: Chat) -> None:
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        chat: Chat,
+        *,
+        name: str = "",
+        fingerprint: str = "",
+        adapter_fingerprint: str = "",
+    ) -> None:
+        """name, fingerprint, adapter_fingerprint: as Generator says; "" for a model that came from no folder."""
         self.model, self.chat = model.eval(), chat
+        self.name, self.fingerprint, self.adapter_fingerprint = name, fingerprint, adapter_fingerprint
         self.tokenizer = chat.tokenizer
-        context = int(getattr(model.config, "max_position_embeddings", 2_048))
+        self.context = int(getattr(model.config, "max_position_embeddings", 2_048))
         device = "cuda" if model.device.type == "cuda" else "cpu"
-        self.max_new_tokens = min(MAX_NEW_TOKENS[device], context // 2)
-        self.budget = min(MAX_PROMPT_TOKENS[device], context - self.max_new_tokens)
+        self.max_new_tokens = min(MAX_NEW_TOKENS[device], self.context // 2)
+        self.budget = min(MAX_PROMPT_TOKENS[device], self.context - self.max_new_tokens)
+        self._part = READ_TOKENS if device == "cpu" else self.context
         self._bytes = TokenBytes(self.tokenizer)
         self._ends = _end_tokens(model, self.tokenizer)
-        self._rule = NoRepeatNGramLogitsProcessor(NO_REPEAT_TOKENS)
 
     @classmethod
     def open(cls, place: ModelPlace, machine: Machine) -> LocalModel:
-        """Load a model. Raises KoreanLLMError where an adapter was tuned with another chat template."""
-        model: Any = load_model(place.model, machine)
+        """Load a model; with machine.four_bit its linear layers are held in 4-bit NF4.
+
+        Raises KoreanLLMError where an adapter was tuned with another chat template, or 4 bits are asked for on a CPU.
+        """
+        if machine.four_bit and machine.torch_device().type != "cuda":
+            raise KoreanLLMError("--four-bit needs a GPU, and this machine runs on the CPU; leave the option out.")
+        model: Any = load_model(place.model, machine, quantized=machine.four_bit)
         chat = open_chat(load_tokenizer(place.adapter or place.model))
         if place.adapter is not None:
             chat.check_kept_with(place.adapter)
             model = PeftModel.from_pretrained(model, place.adapter)
-        return cls(model, chat)
+        return cls(
+            model,
+            chat,
+            name=str(place.adapter or place.model),
+            fingerprint=model_fingerprint(place.model, four_bit=machine.four_bit),
+            adapter_fingerprint=model_fingerprint(place.adapter) if place.adapter else "",
+        )
 
     def measure(self, messages: list[Message]) -> int:
         """Tokens of the conversation up to where the assistant begins to speak."""
         return len(self._encode(messages))
 
-    def generate(self, messages: list[Message]) -> Iterator[str]:
-        """The answer in whole syllables, up to max_new_tokens."""
-        stream = SyllableStream()
-        for token in self._tokens(self._encode(messages)):
+    def generate(
+        self, messages: list[Message], sampling: Sampling = GREEDY, stop: Event | None = None
+    ) -> Iterator[str]:
+        """The answer in whole syllables until it ends, a stop string comes, or its tokens are used up.
+
+        One seed and temperature say the same on one machine. Raises KoreanLLMError for settings that mean nothing.
+        """
+        stream = AnswerStream(checked_sampling(sampling).stop)
+        for token in self._tokens(self._encode(messages), sampling, stop):
             yield stream.feed(self._bytes[token])
+            if stream.ended:
+                return
         if rest := stream.finish():
             yield rest
 
     def _encode(self, messages: list[Message]) -> list[int]:
-        text = self.chat.render(messages, answer=True)
+        spoken = [{**message, "content": self._as_text(message["content"])} for message in messages]
+        text = self.chat.render(spoken, answer=True)
         return list(self.tokenizer(text, add_special_tokens=False)["input_ids"])
 
-    def _tokens(self, prompt: list[int]) -> Iterator[int]:
-        """Greedy tokens until an end token or the limit."""
+    def _as_text(self, content: str) -> str:
+        """The content with names of special tokens broken by a space: a document must not end its own turn."""
+        for token in self.tokenizer.all_special_tokens:
+            content = content.replace(token, f"{token[:1]} {token[1:]}")
+        return content
+
+    def _tokens(self, prompt: list[int], sampling: Sampling = GREEDY, stop: Event | None = None) -> Iterator[int]:
+        """Tokens until an end token or the limit, or until the event is set."""
+        choice = _Choice(sampling)
         said: list[int] = []
         read, cache = prompt, None
-        while len(said) < self.max_new_tokens:
-            logits_V, cache = self._step(read, cache)
-            token = self._choose(logits_V, said)
+        limit = min(sampling.max_new_tokens or self.max_new_tokens, max(1, self.context - len(prompt)))
+        while len(said) < limit and not (stop is not None and stop.is_set()):
+            logits_V, cache = self._step(read[: self._part], cache)
+            if read := read[self._part :]:
+                continue
+            token = choice(logits_V, said)
             if token in self._ends:
                 return
             said.append(token)
@@ -139,11 +215,26 @@ class LocalModel:
         out = self.model(input_ids=ids_BT, past_key_values=cache, use_cache=True, logits_to_keep=1)
         return out.logits[0, -1].float(), out.past_key_values
 
-    def _choose(self, logits_V: torch.Tensor, said: list[int]) -> int:
-        if len(said) >= NO_REPEAT_TOKENS:
-            said_BT = torch.tensor([said], device=logits_V.device)
-            logits_V = self._rule(said_BT, logits_V[None].clone())[0]
-        return int(logits_V.argmax())
+
+class _Choice:
+    """The next token by transformers' own rules: the likeliest, or one drawn by the settings' seed alone."""
+
+    def __init__(self, sampling: Sampling) -> None:
+        self._rules, self._dice = LogitsProcessorList([NoRepeatNGramLogitsProcessor(NO_REPEAT_TOKENS)]), None
+        if sampling.temperature > 0:
+            self._dice = torch.Generator().manual_seed(sampling.seed)
+            self._rules.append(TemperatureLogitsWarper(sampling.temperature))
+            if sampling.top_p < 1:
+                self._rules.append(TopPLogitsWarper(sampling.top_p))
+
+    def __call__(self, logits_V: torch.Tensor, said: list[int]) -> int:
+        if self._dice is None and len(said) < NO_REPEAT_TOKENS:
+            return int(logits_V.argmax())
+        said_BT: Any = torch.tensor([said], dtype=torch.long, device=logits_V.device)
+        scores_V = self._rules(said_BT, logits_V[None].clone())[0]
+        if self._dice is None:
+            return int(scores_V.argmax())
+        return int(torch.multinomial(scores_V.softmax(dim=-1).cpu(), 1, generator=self._dice))
 
 
 def _end_tokens(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> set[int]:

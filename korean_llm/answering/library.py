@@ -9,6 +9,7 @@ from typing import Literal
 
 from korean_llm import console
 from korean_llm.answering.answer import MODES, Answerer, Mode
+from korean_llm.answering.agent import AgentAnswerer
 from korean_llm.answering.cache import CachedAnswerer
 from korean_llm.answering.endpoint import Endpoint
 from korean_llm.answering.extractive import ExtractiveAnswerer
@@ -16,7 +17,8 @@ from korean_llm.answering.generate import Generator, ModelPlace, find_model
 from korean_llm.answering.generative import GenerativeAnswerer
 from korean_llm.answering.kept import KeptAnswers
 from korean_llm.answering.models import Models
-from korean_llm.artifact import load_manifest
+from korean_llm.answering.prompt import INSTRUCTIONS, Prompting
+from korean_llm.artifact import digest, load_manifest
 from korean_llm.errors import KoreanLLMError
 from korean_llm.machine import Machine
 from korean_llm.modeling.shape import from_config
@@ -105,16 +107,31 @@ class Library:
         place = model or self.place
         return mode == "extractive" or (place is not None and self.models.is_open(place)) or "_endpoint" in vars(self)
 
-    def answerer(self, mode: Mode, index: Index | None = None, model: ModelPlace | None = None) -> Answerer:
+    def answerer(
+        self, mode: Mode, index: Index | None = None, model: ModelPlace | None = None, *, agent: bool = False
+    ) -> Answerer:
         """The answerer of a mode, over the run's index or another, with the run's model or another.
 
-        Raises KoreanLLMError where the model is missing or out of reach.
+        agent: the model of the generative mode also searches again, opens documents and calculates; such answers are
+        not kept. Raises KoreanLLMError where the model is missing or out of reach.
         """
         index, notice = index or self.index, self.notice(mode, model)
-        if mode == "generative":
-            return GenerativeAnswerer(index, self._generator(model), notice)
-        answerer = ExtractiveAnswerer(index, notice)
-        return CachedAnswerer(answerer, self._kept, index) if self._kept is not None else answerer
+        if mode == "extractive":
+            return self._keeping(ExtractiveAnswerer(index, notice), index)
+        generator = self._generator(model)
+        if agent:
+            return AgentAnswerer(index, generator, notice)
+        answerer = GenerativeAnswerer(index, generator, notice, self._prompting)
+        prints = generator.fingerprint, generator.adapter_fingerprint, digest([INSTRUCTIONS, repr(self._prompting)])
+        return self._keeping(answerer, index, *prints)
+
+    def _keeping(self, answerer: Answerer, index: Index, *prints: str) -> Answerer:
+        """The answerer behind the run's kept answers, where the library keeps any; prints: what made its answers."""
+        return answerer if self._kept is None else CachedAnswerer(answerer, self._kept, index, *prints)
+
+    @cached_property
+    def _prompting(self) -> Prompting:
+        return Prompting.of(self._run.recipe.answering)
 
     def example_questions(self, count: int) -> list[str]:
         """Questions that the run was measured with and whose passage it finds first, of different documents."""

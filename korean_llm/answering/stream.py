@@ -1,4 +1,4 @@
-"""Streams that never break a syllable: bytes → text, tokens → bytes.
+"""Streams that never break a syllable: tokens → bytes → text, up to the first stop string.
 
 A Hangul syllable is three bytes of UTF-8, and a byte-level token may end in the middle of one. Text in decomposed
 form (NFD) also spreads a syllable over two or three characters. Both are held back until they are whole.
@@ -9,6 +9,9 @@ from __future__ import annotations
 import codecs
 import json
 import re
+import unicodedata
+from collections.abc import Sequence
+from functools import lru_cache
 
 from transformers import PreTrainedTokenizerBase
 
@@ -50,6 +53,87 @@ class SyllableStream:
         """What was held back and is whole now that nothing follows; unfinished bytes are dropped."""
         text, self._held = self._held, ""
         return text
+
+
+_GOES_ON = "(?![\u1160-\u11ff\ud7b0-\ud7fb])"
+"""No vowel or trailing letter follows that would make the last syllable another one."""
+
+
+class StopStrings:
+    """Whole syllables in, the same out up to the first of some stop strings, which is not shown.
+
+    What may be the beginning of a stop string is held back until it is known. Text and stop strings may be composed
+    (NFC) or decomposed (NFD): they are the same strings, and a match never ends inside a syllable. Of several that
+    overlap the one that is complete first counts, however the text comes. Empty ones are left out.
+    """
+
+    def __init__(self, stops: Sequence[str] = ()) -> None:
+        known = [stop for stop in stops if stop]
+        self._patterns = [_stop_pattern(stop) for stop in known]
+        self._decomposed = [unicodedata.normalize("NFD", stop) for stop in known]
+        self._longest = max(map(len, self._decomposed), default=0)
+        self._held = ""
+        self.found = False
+
+    def feed(self, text: str) -> str:
+        """What can be shown after this text; nothing once a stop string was found."""
+        if self.found or not self._patterns:
+            return "" if self.found else text
+        text = self._held + text
+        matches = (pattern.search(text) for pattern in self._patterns)
+        spans = [(match.end(), match.start()) for match in matches if match]
+        self.found = bool(spans)
+        cut = min(spans)[1] if spans else self._beginning(text)
+        self._held = "" if spans else text[cut:]
+        return text[:cut]
+
+    def _beginning(self, text: str) -> int:
+        """Where the longest end of the text begins that a stop string may begin with."""
+        for at in range(max(0, len(text) - self._longest), len(text)):
+            end = unicodedata.normalize("NFD", text[at:])
+            if any(stop.startswith(end) for stop in self._decomposed):
+                return at
+        return len(text)
+
+    def finish(self) -> str:
+        """What was held back, where the text ends before it became a stop string."""
+        text, self._held = self._held, ""
+        return text
+
+
+@lru_cache(maxsize=64)
+def _stop_pattern(stop: str) -> re.Pattern[str]:
+    """The stop string with each character composed or decomposed."""
+    composed = unicodedata.normalize("NFC", stop)
+    either = (f"(?:{re.escape(char)}|{re.escape(unicodedata.normalize('NFD', char))})" for char in composed)
+    return re.compile("".join(either) + _GOES_ON)
+
+
+class AnswerStream:
+    """Bytes in; out come whole syllables, up to the first stop string.
+
+    Whatever the bytes are cut into, the texts returned are, joined, those of all the bytes in one piece.
+    """
+
+    def __init__(self, stops: Sequence[str] = ()) -> None:
+        self._syllables, self._stops = SyllableStream(), StopStrings(stops)
+
+    @property
+    def ended(self) -> bool:
+        """Whether a stop string was found: nothing will be shown any more."""
+        return self._stops.found
+
+    def feed(self, raw: bytes) -> str:
+        """The text that can be shown after these bytes."""
+        return self._stops.feed(self._syllables.feed(raw))
+
+    def feed_text(self, text: str) -> str:
+        """The same for text, which may hold lone surrogates."""
+        return self._stops.feed(self._syllables.feed_text(text))
+
+    def finish(self) -> str:
+        """What is left to show when the text has ended."""
+        return self._stops.feed(self._syllables.finish()) + self._stops.finish()
 
 
 class TokenBytes:

@@ -1,5 +1,6 @@
 """The recipe language: what a run learns from, what it trains, what it publishes, in one strict file."""
 
+from korean_llm.recipe.answering import AnsweringSettings
 from korean_llm.recipe.corpus import CleanSettings, CorpusSettings
 from korean_llm.recipe.fields import Origins, WheelFile, parse_count
 from korean_llm.recipe.instruction import InstructionSettings
@@ -23,6 +24,7 @@ from korean_llm.recipe.whole import SECTIONS, Recipe, load_recipe
 
 __all__ = [
     "SECTIONS",
+    "AnsweringSettings",
     "CleanSettings",
     "CorpusSettings",
     "EvaluationSettings",

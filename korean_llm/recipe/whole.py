@@ -7,6 +7,7 @@ from typing import Any
 
 from pydantic import Field
 
+from korean_llm.recipe.answering import AnsweringSettings
 from korean_llm.recipe.corpus import CorpusSettings
 from korean_llm.recipe.fields import ModelSource
 from korean_llm.recipe.instruction import InstructionSettings
@@ -20,7 +21,10 @@ from korean_llm.settings import Strict, parse, read_yaml
 
 
 class Recipe(Strict):
-    """One run, whole. Sections stand in the order in which their stages run; each is optional."""
+    """One run, whole. Sections stand in the order in which their stages run; each is optional.
+
+    `answering` is no stage: it says how the finished run answers, and changing it makes nothing run again.
+    """
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9._-]*$", description="Name of the run and of its folder.")
     base: ModelSource
@@ -36,6 +40,7 @@ class Recipe(Strict):
     export: ExportSettings | None = None
     retrieval: RetrievalSettings | None = None
     evaluation: EvaluationSettings | None = None
+    answering: AnsweringSettings | None = None
 
 
 SECTIONS = (
@@ -60,8 +65,9 @@ def misfits(value: Any) -> list[str]:
     """
     if not isinstance(value, dict):
         return []
-    present = {name for name in SECTIONS if value.get(name) is not None}
-    empty = [name for name in SECTIONS if name in value and name not in present]
+    sections = (*SECTIONS, "answering")
+    present = {name for name in sections if value.get(name) is not None}
+    empty = [name for name in sections if name in value and name not in present]
     lines = [f"{name}: empty; write `{name}: {{}}` for its defaults, or take the key out" for name in empty]
     if "corpus" not in present:
         learners = [name for name in ("vocabulary", "pretraining") if name in present]

@@ -18,16 +18,27 @@ from korean_llm.errors import KoreanLLMError
 from korean_llm.retrieval.passages import passages
 
 Span = tuple[int, int]
+PageSpan = tuple[int, int, int]
+"""Page number from 1, and the characters start … end that stand on it."""
 
 
 @dataclass(frozen=True)
 class Document:
-    """A document of the index; text is NFC. spans: passages that its reader has cut, in characters, or none."""
+    """A document of the index; text is NFC.
+
+    spans: passages that its reader has cut, in characters, or none; pages: of a document that has some.
+    """
 
     id: str
     title: str
     text: str
     spans: tuple[Span, ...] = field(default=(), compare=False)
+    pages: tuple[PageSpan, ...] = field(default=(), compare=False)
+
+    def page_at(self, place: int) -> int | None:
+        """The page on which a character stands; None without pages."""
+        found = [number for number, start, _ in self.pages if start <= place]
+        return found[-1] if found else None
 
 
 @dataclass(frozen=True)
@@ -43,7 +54,7 @@ class Cut:
 
 
 def read_documents(rows: Iterable[dict[str, Any]]) -> Iterator[Document]:
-    """Check rows {"id", "title", "text", "spans"} (title and spans optional) one by one.
+    """Check rows {"id", "title", "text", "spans", "pages"} (all but id and text optional) one by one.
 
     Raises KoreanLLMError where an id or a text is missing, an id stands twice, or a text is no Unicode.
     """
@@ -58,13 +69,16 @@ def read_documents(rows: Iterable[dict[str, Any]]) -> Iterator[Document]:
         text, title = (unicodedata.normalize("NFC", row.get(name) or "") for name in ("text", "title"))
         if not (is_unicode(row["id"]) and is_unicode(text) and is_unicode(title)):
             raise KoreanLLMError(f"document {row['id']!r} holds half a surrogate pair, which is no text; mend it.")
-        yield Document(row["id"], title, text, _checked_spans(row, text))
+        spans = tuple((int(start), int(end)) for start, end in row.get("spans") or ())
+        pages = tuple((int(number), int(start), int(end)) for number, start, end in row.get("pages") or ())
+        _check_spans(row, text, spans)
+        _check_spans(row, text, tuple(page[1:] for page in pages))
+        yield Document(row["id"], title, text, spans, pages)
 
 
-def _checked_spans(row: dict[str, Any], text: str) -> tuple[Span, ...]:
-    spans = tuple((int(start), int(end)) for start, end in row.get("spans") or ())
+def _check_spans(row: dict[str, Any], text: str, spans: tuple[Span, ...]) -> None:
     if not spans:
-        return ()
+        return
     if text != row["text"]:
         raise KoreanLLMError(f"document {row['id']!r}: spans count characters of NFC text; normalise its text first.")
     inside = all(0 <= start < end <= len(text) for start, end in spans)
@@ -72,7 +86,6 @@ def _checked_spans(row: dict[str, Any], text: str) -> tuple[Span, ...]:
         raise KoreanLLMError(
             f"document {row['id']!r}: expected ascending spans within 0–{len(text)}, found {spans[:3]}…"
         )
-    return spans
 
 
 def is_unicode(text: str) -> bool:

@@ -51,4 +51,5 @@ def _read(paths: Iterable[Path], passage_chars: int, on_error: Any) -> Iterator[
         for note in document.notes:
             console.note(f"{document.id}: {note}")
         spans = [(passage.start, passage.end) for passage in split(document, passage_chars)]
-        yield {"id": document.id, "title": document.title, "text": document.text, "spans": spans}
+        pages = [(page.number, page.start, page.end) for page in document.pages]
+        yield {"id": document.id, "title": document.title, "text": document.text, "spans": spans, "pages": pages}

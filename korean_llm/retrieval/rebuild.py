@@ -28,4 +28,4 @@ def _rows(segments: list[Segment]) -> Iterator[dict[str, Any]]:
     for segment in segments:
         for number in segment.living():
             document = segment.document(int(number))
-            yield {"id": document.id, "title": document.title, "text": document.text}
+            yield {"id": document.id, "title": document.title, "text": document.text, "pages": document.pages}

@@ -23,6 +23,7 @@ from korean_llm.retrieval.lexical import Postings
 from korean_llm.retrieval.vectors import Setup, Vectors
 
 _STRINGS = ("ids", "titles", "texts")
+_PAGES = "pages"
 
 
 @dataclass(frozen=True)
@@ -69,6 +70,8 @@ def write_segment(
     order = np.argsort(hashes, kind="stable")
     save_arrays(folder, {"id_hashes": hashes[order], "id_order": order.astype(np.int32)})
     save_arrays(folder, {"passages": cut.passages_N5, "small": cut.small_M3})
+    if pages := [(number, *page) for number, document in enumerate(documents) for page in document.pages]:
+        save_arrays(folder, {_PAGES: np.array(pages, np.int64)})
     lists.save(folder)
     setup = None if vectors_MD is None else vectors.build(folder, vectors_MD).as_dict()
     lengths = [int(total) for total in lists.lengths_FN.sum(axis=1)]
@@ -78,7 +81,8 @@ def write_segment(
 class Segment:
     """An open segment; everything is mapped, nothing read.
 
-    passages_N5: document, start, end in characters, start, end in bytes; small_M3: passage, start, end in characters.
+    passages_N5: document, start, end in characters, start, end in bytes; small_M3: passage, start, end in characters;
+    pages_P4: document, page number, start, end in characters, empty where no document has pages.
     """
 
     def __init__(self, folder: Path, entry: Entry) -> None:
@@ -86,6 +90,8 @@ class Segment:
         self.ids, self.titles, self.texts = (Strings.open(folder, name) for name in _STRINGS)
         self._id_hashes, self._id_order = open_array(folder / "id_hashes.npy"), open_array(folder / "id_order.npy")
         self.passages_N5, self.small_M3 = open_array(folder / "passages.npy"), open_array(folder / "small.npy")
+        pages = folder / f"{_PAGES}.npy"
+        self.pages_P4 = open_array(pages) if pages.exists() else np.zeros((0, 4), np.int64)
         self.postings = Postings.open(folder)
         self.vectors = Vectors(folder, Setup(**entry.setup)) if entry.setup else None
         dead = folder / entry.dead if entry.dead else None
@@ -131,7 +137,9 @@ class Segment:
 
     def document(self, number: int) -> Document:
         """A document, whole."""
-        return Document(self.ids[number], self.titles[number], self.texts[number])
+        low, high = np.searchsorted(self.pages_P4[:, 0], [number, number + 1])
+        pages = tuple((int(page), int(start), int(end)) for _, page, start, end in self.pages_P4[low:high])
+        return Document(self.ids[number], self.titles[number], self.texts[number], pages=pages)
 
     def without(self, documents: Iterable[int], name: str) -> Entry:
         """Write a folder that says that these documents are dead too, and return the segment's new entry."""

@@ -12,6 +12,10 @@ from tests.answering.conftest import DOCUMENTS, text_of
 KNOWN = {number: Citation(number, f"d{number}", "제목", 0, 2, "가나") for number in (1, 2, 3)}
 
 
+def known(claim: str, number: int) -> Citation | None:
+    return KNOWN.get(number)
+
+
 def test_only_the_exact_text_is_cited(index: Index) -> None:
     text = text_of("library")
     good = verified(index, 1, "library", 0, 5, text[:5])
@@ -39,7 +43,7 @@ def test_passages_and_nearest_documents(index: Index) -> None:
 
 def written(text: str, cuts: list[int]) -> tuple[list[Piece], Marks]:
     """Feed a text cut at some places."""
-    marks = Marks(KNOWN)
+    marks = Marks(known)
     pieces: list[Piece] = []
     for start, end in zip([0, *cuts], [*cuts, len(text)], strict=True):
         pieces += marks.feed(text[start:end])

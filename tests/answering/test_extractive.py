@@ -8,7 +8,9 @@ from threading import Event
 
 import pytest
 
-from korean_llm.answering.evidence import gather, score_sentences
+from korean_llm.answering.abstain import features
+from korean_llm.answering.answer import Request
+from korean_llm.answering.evidence import gather
 from korean_llm.answering.extractive import MAX_SENTENCES, NOT_FOUND, ExtractiveAnswerer, choose
 from korean_llm.errors import KoreanLLMError
 from korean_llm.machine import Machine
@@ -76,6 +78,12 @@ def test_nothing_relevant_is_said_so_with_the_nearest_offered(answerer: Extracti
     assert all(line.startswith("가까운 문서:") for line in answer.source_lines)
 
 
+def test_how_an_answer_came_about(answerer: ExtractiveAnswerer) -> None:
+    trace = answerer.answer(Request(QUESTIONS[0][0])).trace
+    assert trace.prompt == () and trace.model == "" and trace.hits[0].document_id == "library"
+    assert trace.first_s is not None and 0 < trace.first_s <= trace.whole_s
+
+
 def test_questions_without_content_words_are_not_answered(answerer: ExtractiveAnswerer) -> None:
     for question in ("?", "그래서요?", "😀", "있나요"):
         assert not answerer.answer(question).found
@@ -106,8 +114,8 @@ def test_evidence_is_scored_with_and_without_an_encoder(index: Index, encoder: P
     scores = []
     for opened in (index, dense):
         evidence = gather(opened, question)
-        assert evidence.relevant and 0 <= evidence.coverage <= 1 + 1e-9
-        scored = [s for s in score_sentences(opened, evidence) if s.hit.document_id == "library"]
+        assert 0 < features(opened, evidence)["covered"] <= 1 + 1e-9
+        scored = [s for s in evidence.sentences if s.hit.document_id == "library"]
         scores.append({sentence.text: sentence.score for sentence in scored})
         for sentence in scored:
             assert text_of(sentence.hit.document_id)[sentence.start : sentence.end] == sentence.text
@@ -116,7 +124,7 @@ def test_evidence_is_scored_with_and_without_an_encoder(index: Index, encoder: P
 
 
 def test_choose_keeps_one_document_in_its_own_order(index: Index) -> None:
-    chosen = choose(score_sentences(index, gather(index, "책을 빌리고 잃어버리면 도서관은 무엇을 하나요?")))
+    chosen = choose(gather(index, "책을 빌리고 잃어버리면 도서관은 무엇을 하나요?").sentences)
     assert len({sentence.hit.document_id for sentence in chosen}) == 1
     assert [sentence.start for sentence in chosen] == sorted(sentence.start for sentence in chosen)
     assert choose([]) == []

@@ -12,9 +12,10 @@ from threading import Event
 import pytest
 
 from korean_llm.answering.endpoint import Endpoint
-from korean_llm.answering.extractive import NOT_FOUND
+from korean_llm.answering.extractive import NOT_FOUND, SMALL_TALK
 from korean_llm.answering.generate import LocalModel, ModelPlace
-from korean_llm.answering.generative import EMPTY, UNCITED, GenerativeAnswerer
+from korean_llm.answering.generative import EMPTY, PARTLY_CITED, UNCITED, GenerativeAnswerer
+from korean_llm.answering.prompt import NO_ANSWER
 from korean_llm.errors import KoreanLLMError
 from korean_llm.machine import Machine
 from korean_llm.retrieval import Index
@@ -39,15 +40,52 @@ def answerer(index: Index, server: Server) -> GenerativeAnswerer:
 
 
 def test_citations_are_resolved_and_invented_ones_removed(server: Server, answerer: GenerativeAnswerer) -> None:
-    server.says = "월요일에 쉽니다 [1]. 없는 자료입니다 [77]. 다시 말합니다[1]."
+    server.says = (
+        "월요일에 쉽니다 [1]. 없는 자료입니다 [77]. 책은 다섯 권까지 빌려 드립니다[1]. 다시 월요일에 쉽니다 [1]."
+    )
     *pieces, last = answerer.stream(QUESTION)
     answer = last.answer
-    assert answer.text == "월요일에 쉽니다 [1]. 없는 자료입니다. 다시 말합니다 [1]."
+    assert answer.text == (
+        "월요일에 쉽니다 [1]. 없는 자료입니다. 책은 다섯 권까지 빌려 드립니다 [2]. 다시 월요일에 쉽니다 [1]."
+    )
     assert "".join(piece.text for piece in pieces) == answer.text
-    (citation,) = answer.citations
-    assert citation.document_id == "library"
-    assert text_of("library")[citation.start : citation.end] == citation.text
-    assert answer.notice == "알림" and answer.nearest == ()
+    assert [citation.text for citation in answer.citations] == [
+        "버들도서관은 매주 월요일에 쉽니다.",
+        "책은 한 번에 다섯 권까지 두 주 동안 빌려 드립니다.",
+    ]
+    for citation in answer.citations:
+        assert citation.document_id == "library"
+        assert text_of("library")[citation.start : citation.end] == citation.text
+    assert answer.unsupported == ("없는 자료입니다.",) and answer.nearest == ()
+    assert answer.notice == f"알림 {PARTLY_CITED.format(count=1)}"
+
+
+def test_what_the_passage_does_not_say_is_not_cited(server: Server, answerer: GenerativeAnswerer) -> None:
+    for said in ("화요일에 쉽니다 [1].", "월요일에 쉬지 않습니다 [1].", "책은 일곱 권까지 빌려 드립니다 [1]."):
+        server.says = said
+        answer = answerer.answer(QUESTION)
+        assert answer.citations == () and answer.text == said.replace(" [1]", "")
+        assert answer.unsupported == (answer.text,) and answer.notice == f"알림 {UNCITED}"
+        assert answer.nearest[0].document_id == "library"
+
+
+def test_the_models_own_i_do_not_know_is_no_answer(server: Server, answerer: GenerativeAnswerer) -> None:
+    server.says = NO_ANSWER
+    answer = answerer.answer(QUESTION)
+    assert not answer.found and answer.unsupported == () and answer.nearest[0].document_id == "library"
+
+
+def test_how_an_answer_came_about(server: Server, answerer: GenerativeAnswerer) -> None:
+    server.says = "월요일에 쉽니다 [1]."
+    trace = answerer.answer(QUESTION).trace
+    assert [message["content"] for message in server.asked[0]["messages"]] == [m["content"] for m in trace.prompt]
+    assert trace.hits[0].document_id == "library" and trace.hits[0].score >= trace.hits[-1].score
+    assert trace.first_s is not None and 0 < trace.first_s <= trace.whole_s
+
+
+def test_greetings_are_answered_kindly(server: Server, answerer: GenerativeAnswerer) -> None:
+    answer = answerer.answer("안녕하세요?")
+    assert answer.text == SMALL_TALK and not answer.found and answer.nearest == () and server.asked == []
 
 
 def test_the_model_reads_numbered_passages_and_the_question(server: Server, answerer: GenerativeAnswerer) -> None:
@@ -55,7 +93,7 @@ def test_the_model_reads_numbered_passages_and_the_question(server: Server, answ
     answer = answerer.answer(QUESTION)
     (asked,) = server.asked
     assert asked["model"] == "first" and asked["stream"] is True
-    assert f"[1] 버들도서관 이용 안내\n{text_of('library')[:20]}" in asked["messages"][1]["content"]
+    assert f"[1] 버들도서관 이용 안내\n> {text_of('library')[:20]}" in asked["messages"][1]["content"]
     assert asked["messages"][1]["content"].endswith(f"질문: {QUESTION}")
     assert answer.citations == () and answer.notice == f"알림 {UNCITED}"
     assert answer.nearest[0].document_id == "library"
