@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Literal
 
 from korean_llm import console
-from korean_llm.answering.answer import MODES, Answerer, Mode
 from korean_llm.answering.agent import AgentAnswerer
+from korean_llm.answering.answer import MODES, Answerer, Mode
 from korean_llm.answering.cache import CachedAnswerer
 from korean_llm.answering.endpoint import Endpoint
 from korean_llm.answering.extractive import ExtractiveAnswerer
