@@ -16,7 +16,7 @@ import uvicorn
 from fastapi import FastAPI, Request
 from fastapi.responses import RedirectResponse
 
-from demo.lock import Lock
+from demo.lock import Lock, is_loopback, read_keys
 from demo.page import build
 from demo.parts import Demo
 from demo.report import REPORT
@@ -28,7 +28,6 @@ from korean_llm.answering.session import Sessions
 from korean_llm.answering.uploads import MAX_FILE_BYTES
 from korean_llm.errors import KoreanLLMError
 from korean_llm.machine import Machine
-from korean_llm.serving.guard import KEY_VARIABLE, Keys, check_bind, is_loopback
 
 GRACE_S = 3
 """How long answers may go on once the server is told to stop."""
@@ -37,7 +36,7 @@ MAX_WAITING = 64
 """Questions that wait in line; past them a reader is told that the page is busy."""
 
 
-def application(library: Library, sessions: Sessions, keys: Keys, *, far: bool = False) -> FastAPI:
+def application(library: Library, sessions: Sessions, keys: list[str], *, far: bool = False) -> FastAPI:
     """The web application: /ko/ and /en/, and / that leads to the reader's own.
 
     far: whether it can be reached from other machines, which then need one of the keys.
@@ -93,8 +92,7 @@ def launch(
     Raises KoreanLLMError where the run has no index, the address cannot be had, or other machines could reach the
     page and no key keeps them out.
     """
-    keys = Keys.read(key_file)
-    check_bind(host, bool(keys), f"give a key with --key-file FILE or {KEY_VARIABLE}")
+    keys = read_keys(key_file, host)
     port = free_port(host, port)
     library = Library(folder, machine, endpoint, model, cache=cache)
     library.answerer("extractive").answer("준비")  # so that the first reader does not wait for Kiwi and the encoder

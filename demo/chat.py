@@ -110,8 +110,9 @@ def _example(event: gr.SelectData) -> str:
     return str(event.value["text"])
 
 
-def _wish(demo: Demo, source: Source, mode: Mode, model: str, *values: float, fresh: bool = False) -> Wish:
-    return Wish(mode, source, place_of(demo, model), sampling(*values), fresh)
+def _wish(demo: Demo, source: Source, mode: Mode, model: str, *values: Any, fresh: bool = False) -> Wish:
+    *numbers, agent = values
+    return Wish(mode, source, place_of(demo, model), sampling(*numbers), bool(agent), fresh)
 
 
 def _answered(

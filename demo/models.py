@@ -32,11 +32,12 @@ class Settings:
     temperature: gr.Slider
     top_p: gr.Slider
     max_tokens: gr.Slider
+    agent: gr.Checkbox
 
     @property
     def chosen(self) -> list[Any]:
         """What `sampling` and a handler read, in the order of a handler's arguments."""
-        return [self.mode, self.model, self.temperature, self.top_p, self.max_tokens]
+        return [self.mode, self.model, self.temperature, self.top_p, self.max_tokens, self.agent]
 
 
 def settings(demo: Demo, notice: gr.HTML) -> Settings:
@@ -53,6 +54,7 @@ def settings(demo: Demo, notice: gr.HTML) -> Settings:
         top_p = gr.Slider(0.1, 1, 1, step=0.05, label=words("top_p"), buttons=[])
         most = 512 if library.endpoint or library.machine.torch_device().type == "cuda" else 128
         max_tokens = gr.Slider(16, MAX_TOKENS, most, step=16, label=words("max_tokens"), buttons=[])
+        agent = gr.Checkbox(False, label=words("agent"), info=words("agent_hint"), elem_id="agent")
 
     def pick(choice: str, mode: Mode) -> Iterator[tuple[Any, Any, str, Any]]:
         if choice == OWN:
@@ -73,7 +75,7 @@ def settings(demo: Demo, notice: gr.HTML) -> Settings:
         pick, [model, mode], [model, mode, state, notice], concurrency_limit=1, concurrency_id="opening", **QUIET
     )
     mode.input(lambda chosen, choice: notice_html(demo, chosen, place_of(demo, choice)), [mode, model], notice, **QUIET)
-    return Settings(mode, model, temperature, top_p, max_tokens)
+    return Settings(mode, model, temperature, top_p, max_tokens, agent)
 
 
 def picker(demo: Demo, label: str, elem_id: str, first: list[tuple[str, str]], value: str | None) -> gr.Dropdown:

@@ -35,6 +35,7 @@ class Wish:
     source: Source = "run"
     model: ModelPlace | None = None
     sampling: Sampling = field(default_factory=Sampling)
+    agent: bool = False
     fresh: bool = False
 
 
@@ -103,7 +104,7 @@ def _meanwhile(library: Library, session: Session, wish: Wish, words: Words) -> 
 def _pieces(library: Library, session: Session, turn: int, question: str, wish: Wish, stop: Event) -> Iterator[Piece]:
     index = session.index(wish.source, library.index)
     request = Request(question, session.history(turn), wish.sampling, wish.fresh)
-    return library.answerer(wish.mode, index, wish.model).stream(request, stop)
+    return library.answerer(wish.mode, index, wish.model, agent=wish.agent).stream(request, stop)
 
 
 def _streamed(found: Iterator[Piece], turn: Turn, exchange: Exchange, words: Words) -> Iterator[str]:

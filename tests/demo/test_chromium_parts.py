@@ -39,6 +39,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
     run = write_whole_run(tmp_path_factory.mktemp("runs") / "whole")
     home, hub = tmp_path_factory.mktemp("home"), StandIn()
     environment = {"HF_ENDPOINT": hub.url, "HF_HUB_CACHE": str(home / "hub"), "HF_HUB_DISABLE_XET": "1"}
+    environment["HF_HUB_OFFLINE"] = "0"
     with started(run, home / "log.txt", **environment) as demo:
         yield Place(demo.wait(), run, hub)
     hub.stop()
