@@ -14,7 +14,7 @@ import pytest
 from korean_llm.answering.feedback import Feedback, feedback_path
 from tests.answering.test_models import write_adapter
 from tests.answering.test_uploads import FACTS, HOSTILE, KINDS, sent
-from tests.demo.conftest import CHROMIUM_IS_HERE, SHOTS, Demo, Visit, started
+from tests.demo.conftest import CHROMIUM_IS_HERE, SHOTS, SIZES, Demo, Visit, started
 from tests.demo.run import write_whole_run
 from tests.hub.stand_in import StandIn
 
@@ -119,23 +119,24 @@ def test_a_model_that_fits_and_one_that_does_not(visit: Callable[..., Visit], pl
     shot(page, "model-answer")
 
 
-@pytest.mark.parametrize("size", ["desktop", "phone"])
-def test_two_models_side_by_side(visit: Callable[..., Visit], place: Place, size: str) -> None:
-    page = visit(size).page
+def test_two_models_side_by_side_and_on_a_phone_one_below_the_other(visit: Callable[..., Visit], place: Place) -> None:
+    page = visit("phone").page
     page.get_by_role("tab", name="나란히 비교").click()
     page.fill("#compare-question :is(textarea, input)", QUESTION)
     page.press("#compare-question :is(textarea, input)", "Enter")
     page.wait_for_selector("#choices button")
-    left, right = (page.locator(f"#answer-{side}").bounding_box() for side in ("left", "right"))
-    assert (right["x"] > left["x"] + 200) if size == "desktop" else (right["y"] > left["y"] + 50)
     page.get_by_role("button", name="오른쪽이 낫다").click()
     page.wait_for_selector("#compare-said:has-text('고맙습니다')")
-    shot(page, f"compare-{size}")
     kept = Feedback(feedback_path(place.run))
     last = [one for one in kept.judged() if one.variant][-2:]
     kept.close()
     assert [(one.variant[0], one.vote) for one in last] == [("l", ""), ("r", "up")]
-    assert page.evaluate("document.documentElement.scrollWidth - window.innerWidth") <= 0
+    for size, (width, height) in SIZES.items():
+        page.set_viewport_size({"width": width, "height": height})
+        shot(page, f"compare-{size}")
+        left, right = (page.locator(f"#answer-{side}").bounding_box() for side in ("left", "right"))
+        assert right["x"] > left["x"] + 200 if size == "desktop" else right["y"] > left["y"] + 50
+        assert page.evaluate("document.documentElement.scrollWidth - window.innerWidth") <= 0
 
 
 def test_feedback_and_conversation_survive_a_reload(visit: Callable[..., Visit], place: Place) -> None:
