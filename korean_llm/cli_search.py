@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sys
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -114,7 +113,7 @@ def search(
     asked = sys.stdin.buffer.read().decode("utf-8", errors="replace") if question == "-" else question
     hits = _open(folder, device).search(asked, k=k)
     if as_json:
-        _print_json([asdict(hit) for hit in hits])
+        _print_json([hit._asdict() for hit in hits])
         return
     for hit in hits:
         sys.stdout.write(f"[{hit.rank}] {hit.title} — {hit.document_id} {hit.start}–{hit.end}, {hit.score:.3f}\n")

@@ -12,6 +12,7 @@ from kiwipiepy import Kiwi
 
 _REPEATS = re.compile(r"(.)\1{19,}", re.DOTALL)
 _DIGITS = re.compile(r"[0-9]{33,}")
+_MIN_GUARDED_CHARS = 20
 
 
 class Morpheme(NamedTuple):
@@ -37,6 +38,8 @@ def version() -> str:
 
 def guarded(text: str) -> str:
     """The text with endless repeats and digit runs cut short: they cost Kiwi time and memory and mean nothing."""
+    if len(text) < _MIN_GUARDED_CHARS:
+        return text
     return _DIGITS.sub(lambda match: match[0][:32], _REPEATS.sub(lambda match: match[1] * 3, text))
 
 

@@ -1,4 +1,4 @@
-"""A whole answer as JSON text and back."""
+"""A whole answer, its trace too, as JSON values and back."""
 
 from __future__ import annotations
 
@@ -8,30 +8,39 @@ from typing import Any
 
 from korean_llm.answering.answer import Answer, Citation, Piece, Place, Step, Trace
 
+Row = dict[str, Any]
+
+
+def row_of(answer: Answer) -> Row:
+    """Everything of an answer as JSON values; a piece is [text, number of its citation or None]."""
+    pieces = [[piece.text, piece.citation.number if piece.citation else None] for piece in answer.pieces]
+    return answer.as_dict() | {"pieces": pieces, "trace": asdict(answer.trace)}
+
+
+def answer_of(row: Row) -> Answer:
+    """The answer again. Raises KeyError, TypeError or ValueError where the row is not one that `row_of` made."""
+    citations = {value["number"]: Citation(**value) for value in row["citations"]}
+    made = {
+        "pieces": tuple(Piece(text, citations.get(number)) for text, number in row["pieces"]),
+        "citations": tuple(citations.values()),
+        "nearest": tuple(Citation(**value) for value in row["nearest"]),
+        "steps": tuple(Step(**value) for value in row["steps"]),
+        "unsupported": tuple(row["unsupported"]),
+        "trace": _trace(row["trace"]),
+    }
+    return Answer(**{name: value for name, value in row.items() if name != "text"} | made)
+
 
 def as_json(answer: Answer) -> str:
-    """Everything of an answer, its trace too."""
-    return json.dumps(asdict(answer), ensure_ascii=False)
+    """`row_of` as text."""
+    return json.dumps(row_of(answer), ensure_ascii=False)
 
 
 def from_json(text: str) -> Answer:
-    """The answer again. Raises ValueError, KeyError or TypeError where the text is not one that `as_json` wrote."""
-    value: dict[str, Any] = json.loads(text)
-    made = {
-        "pieces": tuple(_piece(piece) for piece in value["pieces"]),
-        "citations": tuple(Citation(**citation) for citation in value["citations"]),
-        "nearest": tuple(Citation(**citation) for citation in value["nearest"]),
-        "steps": tuple(Step(**step) for step in value["steps"]),
-        "trace": _trace(value["trace"]),
-    }
-    return Answer(**{**value, **made})
+    """`answer_of` the text of a row; raises as it does."""
+    return answer_of(json.loads(text))
 
 
-def _piece(value: dict[str, Any]) -> Piece:
-    citation, step = value["citation"], value["step"]
-    return Piece(value["text"], Citation(**citation) if citation else None, Step(**step) if step else None)
-
-
-def _trace(value: dict[str, Any]) -> Trace:
+def _trace(value: Row) -> Trace:
     hits = tuple(Place(**hit) for hit in value["hits"])
-    return Trace(**{**value, "prompt": tuple(value["prompt"]), "hits": hits})
+    return Trace(**value | {"prompt": tuple(value["prompt"]), "hits": hits})

@@ -58,6 +58,9 @@ class Analyzer:
     def analysed(self, pieces: Sequence[str]) -> list[Terms]:
         """The terms of each piece, in order; eojeols seen before in this process are not analysed again."""
         # `get`, because another thread may empty the store between a look and a read
+        known = [self._known.get(piece) for piece in pieces]
+        if None not in known:
+            return known  # type: ignore[return-value]
         found = {piece: terms for piece in pieces if (terms := self._known.get(piece)) is not None}
         if new := [piece for piece in dict.fromkeys(pieces) if piece not in found]:
             found.update(zip(new, self._fresh(new), strict=True))

@@ -7,10 +7,9 @@ import json
 import unicodedata
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from itertools import islice
+from itertools import count, islice, repeat
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import xxhash
@@ -39,8 +38,7 @@ __all__ = ["INDEX", "Document", "Hit", "Index", "Options", "checked_question"]
 MAX_QUESTION_CHARS = 10_000
 
 
-@dataclass(frozen=True)
-class Hit:
+class Hit(NamedTuple):
     """A found passage: document.text[start:end] == text; score is the fused one, higher is better.
 
     focus: (start, end) in the document of the small passage, inside this one, that is nearest in meaning; None
@@ -266,8 +264,7 @@ class Index:
 
     def text(self, number: int) -> str:
         """What is indexed of a passage: its document's title and its own text."""
-        segment, row = self._row(number)
-        document, _, _, first, last = row.tolist()
+        segment, (document, _, _, first, last) = self._row(number)
         return passage_text(segment.titles[document], segment.texts.part(document, first, last))
 
     def _lexical_arm(self, asked: Question, k: int) -> Arm:
@@ -287,7 +284,8 @@ class Index:
         """Best first; ties in the order of document ids and places, whatever segments they lie in."""
         if len(scores) < 2 or (scores[1:] != scores[:-1]).all():
             return numbers, scores
-        order = sorted(range(len(scores)), key=lambda at: (-scores[at], self.place(int(numbers[at]))))
+        best_first, places = (-scores).tolist(), [self.place(number) for number in numbers.tolist()]
+        order = sorted(range(len(scores)), key=lambda at: (best_first[at], places[at]))
         return numbers[order], scores[order]
 
     def _filled(self, arm: Arm, k: int) -> Arm:
@@ -317,25 +315,24 @@ class Index:
 
     def place(self, number: int) -> tuple[str, int, int]:
         """(document id, start, end) of a passage, in characters."""
-        segment, row = self._row(number)
-        return segment.ids[int(row[0])], int(row[1]), int(row[2])
+        segment, (document, start, end, _, _) = self._row(number)
+        return segment.ids[document], start, end
 
-    def _row(self, number: int) -> tuple[Segment, np.ndarray]:
+    def _row(self, number: int) -> tuple[Segment, list[int]]:
         at = bisect_right(self._starts, number) - 1
         segment = self._segments[at]
-        row: np.ndarray = segment.passages_N5[number - self._starts[at]]
-        return segment, row
+        return segment, segment.passages_N5[number - self._starts[at]].tolist()
 
     def _hits(self, best: Arm, asked: Question | None, query_D: np.ndarray | None) -> list[Hit]:
         """The hits of an arm; asked: the question, where its lexical scores are not those of the arm."""
-        lexical = (best.scores if asked is None else self.lexical.scores_of(asked, best.numbers)).tolist()
-        dense: list[float | None] = [None] * len(lexical)
-        focus: list[tuple[int, int] | None] = [None] * len(lexical)
+        numbers, scores = best.numbers.tolist(), best.scores.tolist()
+        lexical = scores if asked is None else self.lexical.scores_of(asked, best.numbers).tolist()
+        dense: Iterable[float | None] = repeat(None)
+        focus: Iterable[tuple[int, int] | None] = repeat(None)
         if self.dense is not None and query_D is not None:
-            scores, small = self.dense.scores_of(query_D, best.numbers.tolist())
-            dense, focus = scores.tolist(), [self._small_span(int(number)) for number in small]
-        rows = zip(best.numbers.tolist(), best.scores.tolist(), lexical, dense, focus, strict=True)
-        return [self._hit(rank, *row) for rank, row in enumerate(rows, start=1)]
+            similar, small = self.dense.scores_of(query_D, numbers)
+            dense, focus = similar.tolist(), [self._small_span(number) for number in small.tolist()]
+        return list(map(self._hit, count(1), numbers, scores, lexical, dense, focus))
 
     def _small_span(self, number: int) -> tuple[int, int] | None:
         if number < 0:
@@ -353,19 +350,10 @@ class Index:
         dense: float | None,
         focus: tuple[int, int] | None,
     ) -> Hit:
-        segment, row = self._row(number)
-        document, start, end, first, last = row.tolist()
+        segment, (document, start, end, first, last) = self._row(number)
+        text = segment.texts.part(document, first, last)
         return Hit(
-            rank=rank,
-            document_id=segment.ids[document],
-            title=segment.titles[document],
-            start=start,
-            end=end,
-            text=segment.texts.part(document, first, last),
-            score=score,
-            lexical=lexical,
-            dense=dense,
-            focus=focus,
+            rank, segment.ids[document], segment.titles[document], start, end, text, score, lexical, dense, focus
         )
 
 

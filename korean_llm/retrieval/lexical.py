@@ -10,10 +10,8 @@ terms.
 
 from __future__ import annotations
 
-import math
 import threading
-from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -104,7 +102,9 @@ class _Part:
     """A segment as it is searched: its lists, its norms for the index's mean lengths, room to work in."""
 
     def __init__(self, lists: Postings, is_dead_N: np.ndarray | None, dead_T: np.ndarray | None, means_F: np.ndarray):
-        self.lists, self.dead_T = lists, dead_T
+        self.lists = lists
+        self._passages = lists.passages.view(np.uint32)  # numba need not look whether an index is negative
+        self._dead_T = np.zeros(0, np.int32) if dead_T is None else dead_T
         self.norms_FN = norms(lists.lengths_FN, means_F)
         if is_dead_N is not None:
             self.norms_FN[:, is_dead_N.astype(bool)] = np.inf
@@ -117,32 +117,31 @@ class _Part:
         """(scores, seen) of this thread."""
         if not hasattr(self._room, "arrays"):
             count = self.norms_FN.shape[1]
-            self._room.arrays = np.zeros(count, np.float32), np.empty(count, np.int32)
+            self._room.arrays = np.zeros(count, np.float32), np.empty(count + 1, np.uint32)
         arrays: tuple[np.ndarray, np.ndarray] = self._room.arrays
         return arrays
 
-    def terms(self, hashes_Q: np.ndarray) -> np.ndarray:
-        """(Q,) the segment's number of each term, −1 where it has none."""
-        if not len(self.lists.hashes_T):
-            return np.full(len(hashes_Q), -1, np.int64)
-        at_Q = np.minimum(np.searchsorted(self.lists.hashes_T, hashes_Q), len(self.lists.hashes_T) - 1)
-        return np.where(self.lists.hashes_T[at_Q] == hashes_Q, at_Q, -1)
+    def terms(self, hashes_Q: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """(terms_Q, frequencies_Q): the segment's number of each term, −1 where it has none, and in how many living
+        passages it occurs."""
+        return postings.look_up(self.lists.hashes_T, self.lists.indptr, self._dead_T, hashes_Q)
 
-    def frequencies(self, terms_Q: np.ndarray) -> np.ndarray:
-        """(Q,) in how many living passages each term occurs."""
-        found = self.lists.indptr[terms_Q + 1] - self.lists.indptr[terms_Q]
-        if self.dead_T is not None:
-            found = found - self.dead_T[terms_Q]
-        return np.where(terms_Q >= 0, found, 0)
+    def search(self, question: Question, terms_Q: np.ndarray, k: int, floor: float) -> tuple[np.ndarray, np.ndarray]:
+        """(passages, scores) of the segment's best, in no order; floor: a score below which nothing is wanted."""
+        lists = self.lists
+        return postings.search(
+            lists.indptr, self._passages, lists.counts, self.norms_FN, lists.arrays["term_bounds"], self.stretch_F,
+            terms_Q, question.fields_Q, question.weights_Q, k, floor, *self.room(),
+        )  # fmt: skip
 
 
 class Question:
     """The weighted terms of a question, heaviest first, and where each segment has them."""
 
     def __init__(
-        self, hashes_Q: np.ndarray, weights_Q: np.ndarray, fields_Q: np.ndarray, terms: list[np.ndarray]
+        self, hashes_Q: np.ndarray, fields_Q: np.ndarray, weights_Q: np.ndarray, terms: list[np.ndarray]
     ) -> None:
-        self.hashes_Q, self.weights_Q, self.fields_Q, self.terms = hashes_Q, weights_Q, fields_Q, terms
+        self.hashes_Q, self.fields_Q, self.weights_Q, self.terms = hashes_Q, fields_Q, weights_Q, terms
 
 
 class Lexical:
@@ -172,47 +171,43 @@ class Lexical:
 
     def weighted(self, terms: Sequence[Sequence[str]]) -> Question:
         """Look terms up that are known already, field by field; a term that stands twice counts twice."""
-        asked = list(self._asked(terms))
-        hashes_Q = np.array([hashed for hashed, _, _ in asked], dtype=np.uint64)
+        hashes, fields, counts = self._counted(terms)
+        hashes_Q = np.array(hashes, dtype=np.uint64)
         found = [part.terms(hashes_Q) for part in self._parts]
-        frequencies_Q = sum((p.frequencies(t) for p, t in zip(self._parts, found, strict=True)), np.zeros(len(asked)))
-        weights = [
-            weight * math.log(1 + (self.num_living - frequency + 0.5) / (frequency + 0.5))
-            for (_, _, weight), frequency in zip(asked, frequencies_Q, strict=True)
-        ]
-        order = sorted(range(len(asked)), key=lambda q: (-weights[q], asked[q][0]))
-        fields_Q = np.array([asked[q][1] for q in order], dtype=np.uint8)
-        weights_Q = np.array([weights[q] for q in order])
-        return Question(hashes_Q[order], weights_Q, fields_Q, [terms_Q[order] for terms_Q in found])
+        frequencies_Q = sum((frequencies for _, frequencies in found), np.zeros(len(hashes), np.int64))
+        order_Q, hashes_Q, fields_Q, weights_Q = postings.weigh(
+            hashes_Q, np.array(fields, np.uint8), np.array(counts), frequencies_Q, self.num_living
+        )
+        return Question(hashes_Q, fields_Q, weights_Q, [terms_Q[order_Q] for terms_Q, _ in found])
 
-    def _asked(self, terms: Sequence[Sequence[str]]) -> Iterator[tuple[int, int, float]]:
+    def _counted(self, terms: Sequence[Sequence[str]]) -> tuple[list[int], list[int], list[float]]:
+        """(hashes, fields, weight of the field · how often it stands there) of all different terms."""
+        hashes: list[int] = []
+        fields: list[int] = []
+        counts: list[float] = []
         for field, (name, found) in enumerate(zip(FIELDS, terms, strict=True)):
-            for term, count in Counter(found).items() if name in self.weights else ():
-                yield term_hash(field, term), field, count * self.weights[name]
+            times: dict[int, int] = {}
+            for term in found if name in self.weights else ():
+                hashed = term_hash(field, term)
+                times[hashed] = times.get(hashed, 0) + 1
+            hashes += times
+            fields += [field] * len(times)
+            counts += [count * self.weights[name] for count in times.values()]
+        return hashes, fields, counts
 
     def search(self, question: Question, k: int) -> tuple[np.ndarray, np.ndarray]:
         """(numbers, scores) of the passages that score at least as much as the k-th best, best first, and above 0."""
-        numbers, scores, floor = [np.zeros(0, np.int64)], [np.zeros(0, np.float32)], 0.0
+        numbers, scores, floor = [], [], 0.0
         for part, terms_Q, offset in zip(self._parts, question.terms, self._offsets, strict=False):
-            if not (terms_Q >= 0).any():
-                continue
-            found, own = self._search_part(part, question, terms_Q, k, floor)
-            numbers.append(found + offset)
+            found, own = part.search(question, terms_Q, k, floor)
+            numbers.append(found + offset if offset else found)
             scores.append(own)
             if len(own) >= k and len(self._parts) > 1:
                 floor = max(floor, float(np.partition(own, len(own) - k)[len(own) - k]))
-        all_numbers, all_scores = np.concatenate(numbers), np.concatenate(scores)
-        return _from_kth(all_numbers, all_scores, k)
-
-    def _search_part(
-        self, part: _Part, question: Question, terms_Q: np.ndarray, k: int, floor: float
-    ) -> tuple[np.ndarray, np.ndarray]:
-        lists, fields_Q = part.lists, question.fields_Q
-        bounds_Q = question.weights_Q * np.minimum(lists.arrays["term_bounds"][terms_Q] * part.stretch_F[fields_Q], 1.0)
-        return postings.search(
-            lists.indptr, lists.passages, lists.counts, part.norms_FN,
-            terms_Q, fields_Q, question.weights_Q, bounds_Q, k, floor, *part.room(),
-        )  # fmt: skip
+        if len(numbers) == 1:
+            return _from_kth(numbers[0], scores[0], k)
+        nothing = np.zeros(0, np.int64), np.zeros(0, np.float32)
+        return _from_kth(np.concatenate([nothing[0], *numbers]), np.concatenate([nothing[1], *scores]), k)
 
     def scores_of(self, question: Question, numbers: np.ndarray) -> np.ndarray:
         """(len(numbers),) the scores of some passages, 0 where one holds no term of the question."""

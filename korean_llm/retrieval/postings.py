@@ -9,6 +9,8 @@ cannot lift an unseen passage into the best k, only passages already seen are lo
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from numba import njit
 
@@ -109,39 +111,85 @@ def best_impacts(
 
 
 @njit(cache=True, nogil=True)
-def _kth_best(scores: np.ndarray, seen: np.ndarray, num_seen: int, k: int, heap: np.ndarray) -> float:
-    """The k-th largest score of the passages seen; 0 where fewer are."""
-    if num_seen < k:
-        return 0.0
-    heap[:k] = 0.0
+def _push(heap: np.ndarray, score: float) -> None:
+    """Put a score in the place of the least one, which is heap[0]."""
+    at = 0
+    while True:
+        child = 2 * at + 1
+        if child + 1 < len(heap) and heap[child + 1] < heap[child]:
+            child += 1
+        if child >= len(heap) or heap[child] >= score:
+            break
+        heap[at] = heap[child]
+        at = child
+    heap[at] = score
+
+
+@njit(cache=True, nogil=True)
+def _kth_best(scores: np.ndarray, seen: np.ndarray, num_seen: int, heap: np.ndarray) -> float:
+    """The least of the heap after the scores of the passages seen have gone through it."""
     for i in range(num_seen):
-        score = scores[seen[i]]
-        if score > heap[0]:
-            at = 0
-            while True:  # sift down: heap[0] is the least of the best k
-                child = 2 * at + 1
-                if child >= k:
-                    break
-                if child + 1 < k and heap[child + 1] < heap[child]:
-                    child += 1
-                if heap[child] >= score:
-                    break
-                heap[at] = heap[child]
-                at = child
-            heap[at] = score
+        if scores[seen[i]] > heap[0]:
+            _push(heap, scores[seen[i]])
     return heap[0]
 
 
 @njit(cache=True, nogil=True)
-def _find(passages: np.ndarray, low: int, high: int, wanted: int) -> int:
-    """The first posting from low on whose passage is not before the wanted one, high where there is none."""
+def _find(ascending: np.ndarray, low: int, high: int, wanted: int | np.uint64) -> int:
+    """The first place from low on whose number is not before the wanted one, high where there is none."""
     while low < high:
         middle = (low + high) // 2
-        if passages[middle] < wanted:
+        if ascending[middle] < wanted:
             low = middle + 1
         else:
             high = middle
     return low
+
+
+@njit(cache=True, nogil=True)
+def _find_hash(hashes_T: np.ndarray, wanted: np.uint64) -> int:
+    """The first term whose hash is not before the wanted one. Hashes lie evenly: the place is guessed, then closed in
+    on, which reads a few of them where halving reads one far from the other each time."""
+    num_terms = len(hashes_T)
+    guess = min(int(np.float64(wanted) / 2.0**64 * num_terms), num_terms - 1)
+    low, high, step = guess, guess, 64
+    while low > 0 and hashes_T[low] >= wanted:
+        low, step = max(low - step, 0), step * 2
+    step = 64
+    while high < num_terms and hashes_T[high] < wanted:
+        high, step = min(high + step, num_terms), step * 2
+    return _find(hashes_T, low, high, wanted)
+
+
+@njit(cache=True, nogil=True)
+def look_up(
+    hashes_T: np.ndarray, indptr: np.ndarray, dead_T: np.ndarray, hashes_Q: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """(terms_Q, frequencies_Q): the number of each term, −1 where it is not here, and in how many living passages.
+
+    dead_T: in how many dead passages each term occurs; empty where none is dead.
+    """
+    terms_Q, frequencies_Q = np.full(len(hashes_Q), -1, np.int64), np.zeros(len(hashes_Q), np.int64)
+    for q in range(len(hashes_Q) if len(hashes_T) else 0):
+        t = _find_hash(hashes_T, hashes_Q[q])
+        if t < len(hashes_T) and hashes_T[t] == hashes_Q[q]:
+            terms_Q[q], frequencies_Q[q] = t, indptr[t + 1] - indptr[t]
+            if len(dead_T):
+                frequencies_Q[q] -= dead_T[t]
+    return terms_Q, frequencies_Q
+
+
+@njit(cache=True, nogil=True)
+def weigh(
+    hashes_Q: np.ndarray, fields_Q: np.ndarray, counts_Q: np.ndarray, frequencies_Q: np.ndarray, num_living: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """(order_Q, hashes_Q, fields_Q, weights_Q), heaviest first: idf times how much a term counts in the question."""
+    weights_Q = np.empty(len(hashes_Q))
+    for q in range(len(hashes_Q)):
+        weights_Q[q] = counts_Q[q] * math.log(1 + (num_living - frequencies_Q[q] + 0.5) / (frequencies_Q[q] + 0.5))
+    by_hash = np.argsort(hashes_Q)
+    order_Q = by_hash[np.argsort(-weights_Q[by_hash], kind="mergesort")]
+    return order_Q, hashes_Q[order_Q], fields_Q[order_Q], weights_Q[order_Q]
 
 
 @njit(cache=True, nogil=True)
@@ -157,16 +205,17 @@ def _keep_possible(scores: np.ndarray, seen: np.ndarray, num_seen: int, needed: 
     return kept
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def search(
     indptr: np.ndarray,
     passages: np.ndarray,
     counts: np.ndarray,
     norms_FN: np.ndarray,
+    bounds_T: np.ndarray,
+    stretch_F: np.ndarray,
     terms_Q: np.ndarray,
     fields_Q: np.ndarray,
     weights_Q: np.ndarray,
-    bounds_Q: np.ndarray,
     k: int,
     floor: float,
     scores: np.ndarray,
@@ -174,14 +223,15 @@ def search(
 ) -> tuple[np.ndarray, np.ndarray]:
     """(passages, scores) of all that score at least as much as the k-th best, in no order.
 
-    Terms come heaviest first; a term of −1 does not occur here. norms_FN is infinite for dead passages. floor: a score
-    below which nothing is wanted. scores (zeros, float32) and seen (int32), each (N,), are room to work in; scores
-    are zeros again afterwards.
+    Terms come heaviest first; a term of −1 does not occur here. norms_FN is infinite for dead passages. bounds_T: each
+    term's best impact, stretch_F times which holds here. floor: a score below which nothing is wanted. scores, (N,)
+    float32 of zeros, and seen, (N + 1,) uint32, are room to work in; scores are zeros again afterwards.
     """
     remaining = np.zeros(len(terms_Q) + 1, np.float64)
     for q in range(len(terms_Q) - 1, -1, -1):
-        remaining[q] = remaining[q + 1] + (bounds_Q[q] if terms_Q[q] >= 0 else 0.0)
-    heap = np.zeros(k, np.float32)
+        bound = min(bounds_T[terms_Q[q]] * stretch_F[fields_Q[q]], 1.0) if terms_Q[q] >= 0 else 0.0
+        remaining[q] = remaining[q + 1] + weights_Q[q] * bound
+    heap = np.empty(k, np.float32)
     num_seen, needed, closed = 0, floor, False
     for q in range(len(terms_Q)):
         if terms_Q[q] < 0:
@@ -189,18 +239,20 @@ def search(
         norms, weight = norms_FN[fields_Q[q]], weights_Q[q]
         start, end = indptr[terms_Q[q]], indptr[terms_Q[q] + 1]
         closed = closed or needed * 0.99999 > remaining[q]  # a margin for float32 sums
+        heap[:] = needed
         if not closed:
             for p in range(start, end):
                 n = passages[p]
-                score = np.float32(weight * (counts[p] / (counts[p] + norms[n])))
-                if score > 0.0:
-                    if scores[n] == 0.0:
-                        seen[num_seen] = n
-                        num_seen += 1
-                    scores[n] += score
+                old = scores[n]
+                score = old + np.float32(weight * (counts[p] / (counts[p] + norms[n])))
+                seen[num_seen] = n
+                num_seen += (old == 0.0) & (score > 0.0)  # without a branch, which nobody could foresee
+                scores[n] = score
+                if score > heap[0]:
+                    _push(heap, float(score))
         else:
             num_seen = _keep_possible(scores, seen, num_seen, needed * 0.99999 - remaining[q])
-            if num_seen * 12 < end - start:
+            if num_seen * 30 < end - start:
                 for i in range(num_seen):
                     n = seen[i]
                     p = _find(passages, start, end, n)
@@ -209,9 +261,12 @@ def search(
             else:
                 for p in range(start, end):
                     n = passages[p]
-                    if scores[n] > 0.0:
-                        scores[n] += np.float32(weight * (counts[p] / (counts[p] + norms[n])))
-        needed = max(needed, _kth_best(scores, seen, num_seen, k, heap))
+                    score = np.float32(weight * (counts[p] / (counts[p] + norms[n])))
+                    scores[n] += score if scores[n] > 0.0 else np.float32(0.0)
+            _kth_best(scores, seen, num_seen, heap)
+        needed = heap[0]
+    heap[:] = floor
+    needed = _kth_best(scores, seen, num_seen, heap)
     num_seen = _keep_possible(scores, seen, num_seen, needed)
     found = seen[:num_seen].copy()
     found_scores = scores[found]

@@ -20,7 +20,8 @@ from typing import Any, Literal, get_args
 
 from korean_llm.answering.answer import Answer
 from korean_llm.answering.feedback.file import open_file
-from korean_llm.answering.feedback.text import answer_of, cleaned, row_of
+from korean_llm.answering.feedback.text import clean_row, cleaned
+from korean_llm.answering.record import answer_of, as_json
 from korean_llm.errors import KoreanLLMError
 
 Kind = Literal["up", "down", "none", "edit", "regenerate", "copy", "citation", "abandon"]
@@ -82,14 +83,14 @@ class Feedback:
 
         Raises KoreanLLMError where the answer with its prompt is over MAX_ANSWER_CHARS, or it cannot be written.
         """
-        given = json.dumps(row_of(answer), ensure_ascii=False)
+        given = as_json(answer)
         if len(given) > MAX_ANSWER_CHARS:
             raise KoreanLLMError(
                 f"the answer with its prompt has {len(given):,} characters; at most {MAX_ANSWER_CHARS:,} are kept for"
                 " feedback."
             )
         id = secrets.token_hex(12)
-        kept = json.dumps(row_of(answer, cleaned), ensure_ascii=False)
+        kept = json.dumps(clean_row(answer), ensure_ascii=False)
         values = (id, _name("session", session), _name("variant", variant), _now(), kept)
         with self._writing() as file:
             file.execute(f"INSERT INTO answers ({_COLUMNS}) VALUES (?, ?, ?, ?, ?)", values)
