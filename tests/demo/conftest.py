@@ -74,6 +74,7 @@ class Demo:
     """A demo in a process of its own."""
 
     process: subprocess.Popen[bytes]
+    run: Path
     log: Path
     address: str = ""
 
@@ -117,7 +118,7 @@ def started(folder: Path, log: Path, *options: str, **environment: str) -> Itera
         there = {**os.environ, "PYTHONPATH": str(ROOT), **environment}
         process = subprocess.Popen(command, stderr=file, cwd=ROOT, env=there)
     try:
-        yield Demo(process, log)
+        yield Demo(process, folder, log)
     finally:
         process.terminate()
         process.wait(20)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 import threading
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 
+from korean_llm.answering.feedback import Feedback, feedback_path
 from tests.answering.conftest import text_of, write_run
 from tests.answering.speaker import Server
 from tests.demo.conftest import CHROMIUM_IS_HERE, SHOTS, SIZES, Demo, Visit, started
@@ -132,7 +134,9 @@ def test_markup_in_documents_and_questions_is_text(visit: Callable[..., Visit]) 
     page.wait_for_timeout(300)
 
 
-def test_a_generated_answer_streams_cites_and_stops(visit: Callable[..., Visit], speaker: Server) -> None:
+def test_a_generated_answer_streams_cites_stops_and_is_abandoned(
+    visit: Callable[..., Visit], speaker: Server, demos: tuple[Demo, Demo]
+) -> None:
     opened = visit(endpoint=True)
     page = opened.page
     assert "사실과 다를 수 있습니다" in page.inner_text("#notice")
@@ -153,6 +157,16 @@ def test_a_generated_answer_streams_cites_and_stops(visit: Callable[..., Visit],
     page.wait_for_selector("#chat .stopped")
     assert len(page.inner_text("#chat .bot-row:last-of-type >> .said")) < 1_000
     page.wait_for_selector("#question .submit-button")
+    opened.ask(QUESTION)
+    page.wait_for_function("document.querySelectorAll('#chat .streaming').length === 1")
+    page.close()  # a reader who leaves: nothing goes on being written for nobody
+    log = Feedback(feedback_path(demos[1].run))
+    for _ in range(100):
+        if log.counts()["abandon"] == 2:
+            break
+        time.sleep(0.1)
+    assert log.counts()["abandon"] == 2 and speaker.sent < 1_200
+    log.close()
 
 
 def test_a_model_out_of_reach_is_one_sentence_in_the_chat(visit: Callable[..., Visit], speaker: Server) -> None:
