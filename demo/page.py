@@ -40,7 +40,7 @@ def build(demo: Demo) -> gr.Blocks:
                     own = documents(demo, reader)
                     html(f"<h2>{escaped(words('answers'))}</h2>", "answers-heading")
                     chosen = settings(demo, notice)
-                    html(f'<p class="hint">{escaped(words("source_hint"))}</p>', "source-hint")
+                    html(_hints(demo), "hints")
             with gr.Tab(words("tab_compare"), id="compare", elem_id="tab-compare"):
                 compare_tab(demo, reader, own.which)
             with gr.Tab(words("tab_tokens"), id="tokens", elem_id="tab-tokens"):
@@ -85,6 +85,11 @@ def _leave(demo: Demo) -> Any:
             demo.sessions.leave(demo.sessions.open(id))
 
     return leave
+
+
+def _hints(demo: Demo) -> str:
+    keys = ["keeping", "source_hint"] if demo.library.keeps_answers else ["source_hint"]
+    return "".join(f'<p class="hint">{escaped(demo.words(key))}</p>' for key in keys)
 
 
 def _heading(demo: Demo) -> str:

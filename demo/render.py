@@ -17,6 +17,9 @@ from korean_llm.answering.session import Exchange
 Turn = int | str
 """An exchange's number in the conversation, or its column beside another."""
 
+NOTICEABLE_S = 0.1
+"""How long an answer took is told from here on."""
+
 _ICONS = {
     "up": "M7 11v9H4v-9zM7 11l4-8a2 2 0 0 1 2 2v4h5.5a2 2 0 0 1 2 2.3l-1.2 7a2 2 0 0 1-2 1.7H7",
     "down": "M17 13V4h3v9zM17 13l-4 8a2 2 0 0 1-2-2v-4H5.5a2 2 0 0 1-2-2.3l1.2-7A2 2 0 0 1 6.700 4H17",
@@ -100,7 +103,7 @@ def _trust(answer: Answer, words: Words) -> str:
     lines = []
     if answer.mode == "generative" and answer.found:
         lines.append(answer.notice if words.language == "ko" else words("caution"))
-    if answer.trace.first_s is not None and not answer.kept_from:
+    if (answer.trace.first_s or 0) >= NOTICEABLE_S and not answer.kept_from:
         lines.append(words("timing", first=answer.trace.first_s, whole=answer.trace.whole_s))
     return "".join(_note("trust", line) for line in lines)
 

@@ -103,7 +103,7 @@ def _meanwhile(library: Library, session: Session, wish: Wish, words: Words) -> 
 
 def _pieces(library: Library, session: Session, turn: int, question: str, wish: Wish, stop: Event) -> Iterator[Piece]:
     index = session.index(wish.source, library.index)
-    request = Request(question, session.history(turn), wish.sampling, wish.fresh)
+    request = Request(question, session.history(question, turn), wish.sampling, wish.fresh)
     return library.answerer(wish.mode, index, wish.model, agent=wish.agent).stream(request, stop)
 
 

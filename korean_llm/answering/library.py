@@ -78,6 +78,11 @@ class Library:
         return self._run.recipe.name
 
     @property
+    def keeps_answers(self) -> bool:
+        """Whether answers are kept and given again."""
+        return self._kept is not None
+
+    @property
     def default_mode(self) -> Mode:
         """Generative with an endpoint, or with a model that can be trusted and a GPU to run it; else extractive."""
         if self.endpoint:

@@ -11,8 +11,10 @@ from pathlib import Path
 from threading import Event, Lock
 from typing import Literal
 
-from korean_llm.answering.answer import Answer, Citation, Turn
+from korean_llm.answering.answer import Answer, Citation, Request, Turn
 from korean_llm.answering.feedback import Feedback, Kind, feedback_path
+from korean_llm.answering.follow_up import may_lean
+from korean_llm.answering.rewrite import understood
 from korean_llm.answering.uploads import Uploads
 from korean_llm.errors import KoreanLLMError
 from korean_llm.machine import Machine
@@ -61,14 +63,17 @@ class Session:
         self.uploads = Uploads(machine)
         self.seen = time.monotonic()
 
-    def history(self, before: int) -> tuple[Turn, ...]:
-        """The last turns before an exchange, oldest first; unanswered ones left out."""
-        turns = [
+    def history(self, question: str, before: int) -> tuple[Turn, ...]:
+        """The last turns before an exchange, oldest first, unanswered ones left out.
+
+        None where the question stands by itself: its answer may then be kept, and a kept one given.
+        """
+        turns = tuple(
             Turn(one.question, one.edited or one.answer.text)
             for one in self.exchanges[:before]
             if one.answer and one.answer.found
-        ]
-        return tuple(turns[-MAX_HISTORY:])
+        )[-MAX_HISTORY:]
+        return turns if may_lean(question) or understood(Request(question, turns)) else ()
 
     def index(self, source: Source, run_index: Index) -> Index:
         """The index to ask. Without documents of one's own it is the run's."""

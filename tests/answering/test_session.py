@@ -82,15 +82,16 @@ def test_a_new_conversation_keeps_the_documents(sessions: Sessions, library: Lib
     assert fresh.index("own", library.index) is fresh.uploads.index
 
 
-def test_history_is_the_last_answered_turns(sessions: Sessions, library: Library) -> None:
+def test_history_is_the_last_answered_turns_where_a_question_leans(sessions: Sessions, library: Library) -> None:
     session = sessions.open("")
     for number in range(MAX_HISTORY + 2):
         answer = Answer(str(number), "extractive", (), (), found=number != 3)
         session.exchanges.append(Exchange(str(number), answer, edited=f"고침 {number}"))
     session.exchanges.append(Exchange("실패", problem="no"))
     turns = [Turn(str(number), f"고침 {number}") for number in (1, 2, 4, 5)]
-    assert session.history(99) == tuple(turns)
-    assert session.history(0) == ()
+    assert session.history("그럼 일요일은요?", 99) == tuple(turns)
+    assert session.history("그럼 일요일은요?", 0) == ()
+    assert session.history("배추는 몇 시간 절이나요?", 99) == ()
 
 
 def test_a_document_that_says_something_else_is_not_the_source(sessions: Sessions, library: Library) -> None:

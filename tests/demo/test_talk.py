@@ -102,6 +102,27 @@ def test_a_second_try_takes_the_place_of_the_first(shown, talk: Session) -> None
     assert len(talk.exchanges) == 1 and talk.exchanges[0] is not first and talk.exchanges[0].id != first.id
 
 
+def test_a_follow_up_is_understood_and_a_new_subject_stands_by_itself(shown, talk: Session) -> None:
+    shown(QUESTION, talk)
+    last = shown("거기 몇 시에 닫아요?", talk)[-1]
+    assert "이렇게 이해했습니다: " in last and "도서관" in last
+    assert "저녁 여섯 시" in last
+    assert "이렇게 이해했습니다" not in shown("배추는 몇 시간 절이나요?", talk)[-1]
+
+
+def test_an_answer_is_kept_within_a_conversation_and_given_afresh(library: Library, sessions: Sessions) -> None:
+    keeping, talk = Library(library.folder, Machine("cpu", 1), cache=True), sessions.open("")
+
+    def ask(**more: bool) -> str:
+        *_, last = respond(keeping, sessions, talk, QUESTION, Wish(**more), KO)
+        return str(last[-1]["content"])
+
+    assert "보관된 답변입니다" not in ask()
+    again = ask()
+    assert "보관된 답변입니다. 처음 물음: 도서관은 무슨 요일에 쉬나요?" in again and 'value="1:fresh"' in again
+    assert "보관된 답변입니다" not in ask(fresh=True)
+
+
 def test_two_models_side_by_side_and_a_choice_that_is_kept(library: Library, sessions: Sessions, talk: Session) -> None:
     wishes = [Wish(), Wish()]
     *_, last = side_by_side(library, sessions, talk, QUESTION, wishes, KO)

@@ -39,6 +39,7 @@ def test_korean_is_korean_and_english_is_english() -> None:
 def test_every_text_that_the_page_names_is_there() -> None:
     sources = [path.read_text(encoding="utf-8") for path in Path(demo.__file__).parent.glob("*.py")]
     named = {key for source in sources for key in _NAMED.findall(source)}
+    named |= {"keeping", "source_hint"}
     built = {f"mode_{mode}" for mode in MODES} | {f"stage_{stage}" for stage in STAGES}
     built |= {f"refused_{reason}" for reason in get_args(Reason)} | {f"step_{kind}" for kind in get_args(StepKind)}
     assert len(named) > 60
