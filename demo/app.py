@@ -9,17 +9,16 @@ os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # read on import; without it t
 import socket
 import tempfile
 from pathlib import Path
-from typing import Any
 
 import gradio as gr
 import uvicorn
 from fastapi import FastAPI, Request
-from fastapi.responses import RedirectResponse
+from fastapi.responses import FileResponse, RedirectResponse, Response
 
 from demo.lock import Lock, is_loopback, read_keys
 from demo.page import build
 from demo.parts import Demo
-from demo.report import REPORT
+from demo.report import ADDRESS, REPORT
 from demo.style import STYLE_SHEETS, head, theme
 from demo.words import LANGUAGES, Words, preferred
 from korean_llm import console
@@ -48,13 +47,19 @@ def application(library: Library, sessions: Sessions, keys: list[str], *, far: b
     def choose(request: Request) -> RedirectResponse:
         return RedirectResponse(f"/{preferred(request.headers.get('accept-language', ''))}/")
 
+    @app.get(f"/{ADDRESS}")
+    def report() -> Response:
+        path = library.folder / REPORT
+        if not path.is_file():
+            return Response(status_code=404)
+        return FileResponse(path, filename=path.name, headers={"Content-Security-Policy": "sandbox"})
+
     for language in LANGUAGES:
-        page = build(Demo(library, sessions, Words(language), far))
-        _mount(app, page, language, library.folder / REPORT)
+        _mount(app, build(Demo(library, sessions, Words(language), far)), language)
     return app
 
 
-def _mount(app: FastAPI, page: gr.Blocks, language: Any, report: Path) -> None:
+def _mount(app: FastAPI, page: gr.Blocks, language: str) -> None:
     page.queue(max_size=MAX_WAITING)
     gr.mount_gradio_app(
         app,
@@ -67,7 +72,7 @@ def _mount(app: FastAPI, page: gr.Blocks, language: Any, report: Path) -> None:
         run_history=False,
         show_error=False,
         footer_links=[],
-        allowed_paths=[str(report.resolve())],
+        allowed_paths=[],
         max_file_size=MAX_FILE_BYTES,
         app_kwargs={"docs_url": None, "redoc_url": None, "openapi_url": None},
         theme=theme(),

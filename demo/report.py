@@ -13,17 +13,18 @@ from demo.words import Words
 from korean_llm.run_folder import RECIPE_COPY
 
 REPORT = Path("evaluation") / "report.html"
+ADDRESS = "report.html"
+"""Where the server hands the report out, to be saved and not to be opened as a page of its own."""
 
 
 def report_tab(demo: Demo) -> gr.HTML:
     """Lay the tab out; the report itself is filled in when the tab is first opened."""
-    path = demo.library.folder / REPORT
+    there = (demo.library.folder / REPORT).is_file()
     with gr.Column(elem_classes="sheet whole"):
-        shown = html("" if path.is_file() else nothing_html(demo.library.folder, demo.words), "report")
-        if path.is_file():
-            gr.DownloadButton(
-                demo.words("report_download"), value=path, size="sm", elem_id="report-download", elem_classes="quiet"
-            )
+        shown = html("" if there else nothing_html(demo.library.folder, demo.words), "report")
+        if there:
+            name = escaped(demo.words("report_download"))
+            html(f'<a class="button" href="../{ADDRESS}" download>{name}</a>', "report-download")
     return shown
 
 

@@ -184,7 +184,7 @@ def test_tokens_of_any_text_and_the_report(visit: Callable[..., Visit]) -> None:
     assert page.get_attribute("#report iframe", "sandbox") == "" and page.title() == "문서에 묻기"
     shot(page, "report-phone")
     with page.expect_download() as download:
-        page.click("#report-download")
+        page.click("#report-download a")
     assert download.value.suggested_filename == "report.html"
 
 
