@@ -6,7 +6,9 @@ import os
 
 os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # read on import; without it the server looks up two hosts
 
+import signal
 import socket
+import sys
 import tempfile
 from pathlib import Path
 
@@ -105,6 +107,7 @@ def launch(
     with tempfile.TemporaryDirectory(prefix="korean-llm-uploads-", ignore_cleanup_errors=True) as uploads:
         os.environ["GRADIO_TEMP_DIR"] = uploads
         app = application(library, sessions, keys, far=not is_loopback(host))
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit())  # uvicorn sends it on once it has closed
         config = uvicorn.Config(app, host, port, log_level="warning", timeout_graceful_shutdown=GRACE_S)
         try:
             Announced(config, f"the demo of {folder} is open at http://{host}:{port}/ (Ctrl-C ends it)").run()

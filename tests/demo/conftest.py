@@ -121,7 +121,7 @@ def started(folder: Path, log: Path, *options: str, **environment: str) -> Itera
         yield Demo(process, folder, log)
     finally:
         process.terminate()
-        process.wait(20)
+        assert process.wait(20) == 0, "the demo ends by itself and cleans up behind it"
 
 
 @pytest.fixture(scope="module")
