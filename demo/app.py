@@ -30,7 +30,7 @@ from korean_llm.answering.uploads import MAX_FILE_BYTES
 from korean_llm.errors import KoreanLLMError
 from korean_llm.machine import Machine
 
-GRACE_S = 3
+GRACE_S = 1
 """How long answers may go on once the server is told to stop."""
 
 MAX_WAITING = 64

@@ -325,7 +325,9 @@ class Words:
 
     def size(self, parameters: int) -> str:
         """A number of parameters as the language counts them."""
-        return korean_count(parameters) if self.language == "ko" else f"{parameters / 1e6:,.0f} M"
+        if self.language == "ko":
+            return korean_count(parameters)
+        return f"{parameters / 1e6:,.0f} M" if parameters >= 1e6 else f"{parameters / 1e3:,.0f} K"
 
 
 def preferred(accepted: str) -> Language:

@@ -66,3 +66,4 @@ def test_the_language_is_the_browsers(accepted: str, language: str) -> None:
 def test_sizes_are_counted_as_each_language_counts() -> None:
     assert Words("ko").size(134_515_008) == "1.3억"
     assert Words("en").size(134_515_008) == "135 M"
+    assert Words("en").size(30_000) == "30 K"
