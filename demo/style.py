@@ -8,9 +8,8 @@ import gradio as gr
 from gradio.themes import Color
 
 FONTS = ("Pretendard", "Noto Sans KR", "Noto Sans CJK KR", "Apple SD Gothic Neo", "Malgun Gothic", "sans-serif")
-STYLE_SHEET = Path(__file__).with_name("page.css")
-SOURCE_SCRIPT = Path(__file__).with_name("source.js")
-HEAD = '<script>document.documentElement.lang = "ko";</script>'
+STYLE_SHEETS = sorted(Path(__file__).with_name("look").glob("*.css"))
+PAGE_SCRIPT = Path(__file__).with_name("page.js")
 
 PINE = Color(
     name="pine",
@@ -26,6 +25,11 @@ PINE = Color(
     c900="#17342f",
     c950="#0d1f1b",
 )
+
+
+def head(language: str) -> str:
+    """What stands in the head of a page in a language."""
+    return f'<script>document.documentElement.lang = "{language}";</script>'
 
 
 def theme() -> gr.themes.Base:

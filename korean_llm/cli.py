@@ -183,16 +183,34 @@ def demo(
         str | None, typer.Option("--endpoint", help="OpenAI-compatible base URL for the generative mode.")
     ] = None,
     model: Annotated[str | None, typer.Option("--model", help="Model name at the endpoint.")] = None,
+    cache: Annotated[
+        bool, typer.Option("--cache", help="Keep answers and give them again to the same question.")
+    ] = False,
+    key_file: Annotated[
+        Path | None,
+        typer.Option("--key-file", metavar="FILE", help="Keys, one a line, that open the page; else KOREAN_LLM_KEY."),
+    ] = None,
     device: DeviceOption = "auto",
 ) -> None:
-    """Open the Gradio demo over a run: questions in Korean, streamed answers, citations that open their source.
+    """Open the Gradio demo over a run: cited answers from its documents or one's own, models side by side, tokens.
 
-    Example: `korean-llm demo runs/quickstart`
+    A --host that other machines can reach needs a key: the browser asks for it as the password of any user name.
+
+    Examples: `korean-llm demo runs/quickstart`, `korean-llm demo runs/quickstart --host 0.0.0.0 --key-file keys.txt`
     """
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # gradio reads it on import
     from demo.app import launch
 
-    launch(folder, host=host, port=port, machine=Machine(device), endpoint=endpoint, model=model)
+    launch(
+        folder,
+        host=host,
+        port=port,
+        machine=Machine(device),
+        endpoint=endpoint,
+        model=model,
+        cache=cache,
+        key_file=key_file,
+    )
 
 
 cli_ask.add_verbs(app)

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import json
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
-from threading import Lock
+from typing import Literal
 
 from korean_llm import console
+from korean_llm.answering.agent import AgentAnswerer
 from korean_llm.answering.answer import MODES, Answerer, Mode
+from korean_llm.answering.cache import CachedAnswerer
 from korean_llm.answering.endpoint import Endpoint
 from korean_llm.answering.extractive import ExtractiveAnswerer
-from korean_llm.answering.generate import Generator, LocalModel, ModelPlace, find_model
+from korean_llm.answering.generate import Generator, ModelPlace, find_model
 from korean_llm.answering.generative import GenerativeAnswerer
-from korean_llm.artifact import load_manifest
+from korean_llm.answering.kept import KeptAnswers
+from korean_llm.answering.models import Models
+from korean_llm.answering.prompt import INSTRUCTIONS, Prompting
+from korean_llm.artifact import digest, load_manifest
 from korean_llm.errors import KoreanLLMError
 from korean_llm.machine import Machine
 from korean_llm.modeling.shape import from_config
@@ -24,6 +29,16 @@ TRUSTED_PARAMETERS = 3_000_000_000
 """A smaller model's own sentences are not to be trusted; it answers in extracts unless told otherwise."""
 
 QUESTIONS = "questions.json"
+KEPT = Path("records") / "kept.sqlite"
+
+Trust = Literal["extracts", "extracts_small", "written", "written_small"]
+
+NOTICES: dict[Trust, str] = {
+    "extracts": "글을 짓지 않고 문서의 문장을 그대로 옮깁니다.",
+    "extracts_small": "모델이 작아서(매개변수 {size} 개) 글을 짓지 않고 문서의 문장을 그대로 옮깁니다.",
+    "written": "언어 모델이 쓴 글이라 사실과 다를 수 있습니다. 번호를 눌러 근거를 확인하세요.",
+    "written_small": "매개변수 {size} 개인 작은 모델이 지은 글이라 믿을 수 없습니다. 시험 삼아 보기만 하세요.",
+}
 
 
 class Library:
@@ -31,18 +46,25 @@ class Library:
 
     Attributes:
         place: the run's model, or None where it has none.
+        models: what can be picked in its stead.
     """
 
     def __init__(
-        self, run_folder: Path, machine: Machine, endpoint: str | None = None, model: str | None = None
+        self,
+        run_folder: Path,
+        machine: Machine,
+        endpoint: str | None = None,
+        model: str | None = None,
+        *,
+        cache: bool = False,
     ) -> None:
-        """Raises KoreanLLMError where the folder is no run, or the run has no index."""
+        """cache: keep answers and give them again. Raises KoreanLLMError where the folder is no run or has no index."""
         self._run = find_run(run_folder)
         self.folder, self.machine, self.endpoint, self.model = run_folder, machine, endpoint, model
+        self._kept = KeptAnswers(run_folder / KEPT) if cache else None
         self.place = find_model(run_folder)
+        self.models = Models(run_folder, machine)
         self._index_folder = _index_folder(run_folder)
-        self._answerers: dict[Mode, Answerer] = {}
-        self._opening = Lock()
 
     @cached_property
     def index(self) -> Index:
@@ -56,44 +78,65 @@ class Library:
         return self._run.recipe.name
 
     @property
+    def keeps_answers(self) -> bool:
+        """Whether answers are kept and given again."""
+        return self._kept is not None
+
+    @property
     def default_mode(self) -> Mode:
         """Generative with an endpoint, or with a model that can be trusted and a GPU to run it; else extractive."""
         if self.endpoint:
             return "generative"
-        trusted = (self._parameters or 0) >= TRUSTED_PARAMETERS
+        trusted = (self.parameters() or 0) >= TRUSTED_PARAMETERS
         return "generative" if trusted and self.machine.torch_device().type == "cuda" else "extractive"
 
-    def notice(self, mode: Mode) -> str:
-        """One line in Korean on how far to trust the answers of a mode."""
-        size, small = self._parameters, (self._parameters or 0) < TRUSTED_PARAMETERS
+    def trust(self, mode: Mode, model: ModelPlace | None = None) -> Trust:
+        """How far to trust the answers of a mode, as the key of what is said about it."""
+        size = self.parameters(model)
+        small = bool(size) and (size or 0) < TRUSTED_PARAMETERS and not (self.endpoint and model is None)
         if mode == "extractive":
-            if size and small and not self.endpoint:
-                return f"모델이 작아서(매개변수 {korean_count(size)} 개) 글을 짓지 않고 문서의 문장을 그대로 옮깁니다."
-            return "글을 짓지 않고 문서의 문장을 그대로 옮깁니다."
-        if self.endpoint:
-            return "언어 모델이 쓴 글이라 사실과 다를 수 있습니다. 번호를 눌러 근거를 확인하세요."
-        if size and small:
-            return (
-                f"매개변수 {korean_count(size)} 개인 작은 모델이 지은 글이라 믿을 수 없습니다. 시험 삼아 보기만 하세요."
-            )
-        return "언어 모델이 쓴 글이라 사실과 다를 수 있습니다. 번호를 눌러 근거를 확인하세요."
+            return "extracts_small" if small else "extracts"
+        return "written_small" if small else "written"
 
-    def ready(self, mode: Mode) -> bool:
+    def notice(self, mode: Mode, model: ModelPlace | None = None) -> str:
+        """One line in Korean on how far to trust the answers of a mode."""
+        return NOTICES[self.trust(mode, model)].format(size=korean_count(self.parameters(model) or 0))
+
+    def parameters(self, model: ModelPlace | None = None) -> int | None:
+        """How large a model is (the run's own without one); None where the run has none."""
+        place = model or self.place
+        return _parameters(place.model) if place else None
+
+    def ready(self, mode: Mode, model: ModelPlace | None = None) -> bool:
         """Whether the mode's model is open already."""
-        return mode in self._answerers
+        place = model or self.place
+        return mode == "extractive" or (place is not None and self.models.is_open(place)) or "_endpoint" in vars(self)
 
-    def answerer(self, mode: Mode) -> Answerer:
-        """The answerer of a mode. Raises KoreanLLMError where its model is missing or out of reach."""
-        index = self.index
-        with self._opening:
-            if mode not in self._answerers:
-                notice = self.notice(mode)
-                self._answerers[mode] = (
-                    ExtractiveAnswerer(index, notice)
-                    if mode == "extractive"
-                    else GenerativeAnswerer(index, self._generator(), notice)
-                )
-            return self._answerers[mode]
+    def answerer(
+        self, mode: Mode, index: Index | None = None, model: ModelPlace | None = None, *, agent: bool = False
+    ) -> Answerer:
+        """The answerer of a mode, over the run's index or another, with the run's model or another.
+
+        agent: the model of the generative mode also searches again, opens documents and calculates; such answers are
+        not kept. Raises KoreanLLMError where the model is missing or out of reach.
+        """
+        index, notice = index or self.index, self.notice(mode, model)
+        if mode == "extractive":
+            return self._keeping(ExtractiveAnswerer(index, notice), index)
+        generator = self._generator(model)
+        if agent:
+            return AgentAnswerer(index, generator, notice)
+        answerer = GenerativeAnswerer(index, generator, notice, self._prompting)
+        prints = generator.fingerprint, generator.adapter_fingerprint, digest([INSTRUCTIONS, repr(self._prompting)])
+        return self._keeping(answerer, index, *prints)
+
+    def _keeping(self, answerer: Answerer, index: Index, *prints: str) -> Answerer:
+        """The answerer behind the run's kept answers, where the library keeps any; prints: what made its answers."""
+        return answerer if self._kept is None else CachedAnswerer(answerer, self._kept, index, *prints)
+
+    @cached_property
+    def _prompting(self) -> Prompting:
+        return Prompting.of(self._run.recipe.answering)
 
     def example_questions(self, count: int) -> list[str]:
         """Questions that the run was measured with and whose passage it finds first, of different documents."""
@@ -108,24 +151,20 @@ class Library:
         return sorted(by_document.values(), key=len)[:count]
 
     @cached_property
-    def _parameters(self) -> int | None:
-        return from_config(self.place.model / "config.json").parameters if self.place else None
+    def _endpoint(self) -> Endpoint:
+        assert self.endpoint is not None
+        return Endpoint(self.endpoint, self.model)
 
-    def _generator(self) -> Generator:
-        if self.endpoint:
-            return Endpoint(self.endpoint, self.model)
-        if self.place is None:
+    def _generator(self, model: ModelPlace | None) -> Generator:
+        if model is None and self.endpoint:
+            return self._endpoint
+        place = model or self.place
+        if place is None:
             raise KoreanLLMError(
                 f"{self.folder} holds no finished model; finish it with `korean-llm run {self.folder / RECIPE_COPY}`,"
                 " or name a server with --endpoint."
             )
-        return open_model(self.place, self.machine)
-
-
-def open_model(place: ModelPlace, machine: Machine) -> LocalModel:
-    """Load a run's model under a spinner."""
-    with console.working(f"opening the model {place.model}"):
-        return LocalModel.open(place, machine)
+        return self.models.open(place)
 
 
 def open_index(run_folder: Path, machine: Machine | None = None) -> Index:
@@ -147,6 +186,11 @@ def open_answerer(
         if mode == known:
             return library.answerer(known)
     raise KoreanLLMError(f"--mode {mode!r} is not known; expected auto, {' or '.join(MODES)}.")
+
+
+@lru_cache
+def _parameters(model: Path) -> int:
+    return from_config(model / "config.json").parameters
 
 
 def korean_count(number: int) -> str:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from korean_llm.answering.answer import Request
 from korean_llm.answering.library import Library, korean_count, open_answerer, open_index
 from korean_llm.cli import app
 from korean_llm.errors import KoreanLLMError
@@ -53,9 +54,12 @@ def test_small_models_are_not_trusted_and_it_is_said(library: Library) -> None:
     assert "작아서" not in served.notice("extractive")
 
 
-def test_each_mode_is_opened_once(library: Library) -> None:
-    assert library.answerer("extractive") is library.answerer("extractive")
+def test_a_model_is_opened_once_and_only_for_the_mode_that_needs_it(run_folder: Path) -> None:
+    library = Library(run_folder, CPU)
+    library.answerer("extractive")
     assert library.ready("extractive") and not library.ready("generative")
+    assert library.answerer("generative").generator is library.answerer("generative").generator
+    assert library.ready("generative")
 
 
 def test_example_questions_are_short_found_and_of_different_documents(library: Library) -> None:
@@ -79,3 +83,15 @@ def test_the_verb_ask(run_folder: Path) -> None:
     as_json = CliRunner().invoke(app, ["ask", str(run_folder), question, "--device", "cpu", "--json"])
     value = json.loads(as_json.stdout)
     assert value["citations"][0]["end"] == 19 and value["mode"] == "extractive"
+
+
+def test_kept_answers_are_given_again_only_where_the_flag_is_on(own_run: Path) -> None:
+    question = "도서관은 무슨 요일에 쉬나요?"
+    plain = Library(own_run, CPU)
+    plain.answerer("extractive").answer(question)
+    assert plain.answerer("extractive").answer(question).kept_from == ""
+    assert not (own_run / "records").exists()
+    keeping = Library(own_run, CPU, cache=True)
+    assert keeping.answerer("extractive").answer(question).kept_from == ""
+    assert keeping.answerer("extractive").answer(question).kept_from == question
+    assert keeping.answerer("extractive").answer(Request(question, fresh=True)).kept_from == ""

@@ -2,115 +2,22 @@
 
 from __future__ import annotations
 
-import os
 import re
-import shutil
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import pytest
 
+from korean_llm.answering.feedback import Feedback, feedback_path
 from tests.answering.conftest import text_of, write_run
 from tests.answering.speaker import Server
+from tests.demo.conftest import CHROMIUM_IS_HERE, SHOTS, SIZES, Demo, Visit, started
 
-ROOT = Path(__file__).resolve().parents[2]
-SHOTS = ROOT / ".artifacts"
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-FLAGS = [
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 QUESTION = "도서관은 무슨 요일에 쉬나요?"
-SIZES = {"desktop": (1280, 860), "phone": (390, 844)}
 
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here: apt-get install chromium fonts-noto-cjk"),
-]
-
-# The server runs in a process of its own in which every connection to another machine is written down and refused.
-SERVER = """
-import socket, sys
-real, look_up = socket.socket.connect, socket.getaddrinfo
-def leaves(host):
-    if host in (None, "", "127.0.0.1", "localhost", "::1"):
-        return False
-    print("LEAVES", host, file=sys.stderr, flush=True)
-    return True
-def connect(self, address):
-    if isinstance(address, tuple) and leaves(address[0]):
-        raise OSError("refused by the test")
-    return real(self, address)
-def getaddrinfo(host, *rest, **options):
-    if leaves(host.decode() if isinstance(host, bytes) else host):
-        raise OSError("refused by the test")
-    return look_up(host, *rest, **options)
-socket.socket.connect, socket.getaddrinfo = connect, getaddrinfo
-sys.argv = ["korean-llm", "demo", *sys.argv[1:], "--port", "0", "--device", "cpu"]
-from korean_llm.cli import main
-main()
-"""
-
-# Remembers every state that the chat passes through, however short.
-WATCH = """
-window.seen = new Set();
-new MutationObserver(() => {
-  for (const state of ['waiting', 'streaming', 'sources', 'problem', 'stopped'])
-    if (document.querySelector(`#chat .${state}`)) window.seen.add(state);
-}).observe(document, {childList: true, subtree: true, characterData: true});
-"""
-
-
-@dataclass
-class Demo:
-    """A demo in a process of its own."""
-
-    process: subprocess.Popen[bytes]
-    log: Path
-    address: str = ""
-
-    def wait(self) -> Demo:
-        """Until it says where it listens."""
-        for _ in range(600):
-            found = re.search(r"http://\S+", self.log.read_text(encoding="utf-8"))
-            if found or self.process.poll() is not None:
-                break
-            time.sleep(0.2)
-        assert found, self.log.read_text(encoding="utf-8")
-        self.address = found[0]
-        return self
-
-
-@dataclass
-class Visit:
-    """A page in a browser, and every address it asked for."""
-
-    page: Any
-    address: str
-    requests: list[str] = field(default_factory=list)
-
-    def ask(self, question: str) -> None:
-        """Type a question and send it."""
-        self.page.fill("#question textarea", question)
-        self.page.keyboard.press("Enter")
-
-    @property
-    def outside(self) -> list[str]:
-        """Requests that did not go to the demo."""
-        inside = (self.address, self.address.replace("http", "ws"), "data:", "blob:")
-        return [url for url in self.requests if not url.startswith(inside)]
+pytestmark = CHROMIUM_IS_HERE
 
 
 @pytest.fixture(scope="module")
@@ -126,58 +33,18 @@ def speaker() -> Iterator[Server]:
 @pytest.fixture(scope="module")
 def demos(tmp_path_factory: pytest.TempPathFactory, speaker: Server) -> Iterator[tuple[Demo, Demo]]:
     """The demo of a small run alone, and the same with an endpoint; both start at once."""
-    run_folder = write_run(tmp_path_factory.mktemp("runs") / "small")
-    started = []
-    for name, options in (("alone", []), ("endpoint", ["--endpoint", speaker.url])):
-        log = tmp_path_factory.mktemp("log") / f"{name}.txt"
-        with log.open("wb") as file:
-            command = [sys.executable, "-c", SERVER, str(run_folder), *options]
-            environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-            started.append(Demo(subprocess.Popen(command, stderr=file, cwd=ROOT, env=environment), log))
-    yield started[0].wait(), started[1].wait()
-    for demo in started:
-        demo.process.terminate()
-        demo.process.wait(20)
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    """One Chromium."""
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        opened = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        yield opened
-        opened.close()
+    folder = write_run(tmp_path_factory.mktemp("runs") / "small")
+    logs = tmp_path_factory.mktemp("log")
+    with (
+        started(folder, logs / "alone.txt") as alone,
+        started(folder, logs / "endpoint.txt", "--endpoint", speaker.url) as served,
+    ):
+        yield alone.wait(), served.wait()
 
 
 @pytest.fixture
-def visit(browser: Any, demos: tuple[Demo, Demo]) -> Iterator[Callable[..., Visit]]:
-    """Open a demo at a size; afterwards nothing may have left loopback, in the page or in the server."""
-    SHOTS.mkdir(exist_ok=True)
-    visits: list[tuple[Visit, Demo]] = []
-
-    def open_page(size: str = "desktop", *, endpoint: bool = False, scheme: str = "light") -> Visit:
-        demo = demos[endpoint]
-        width, height = SIZES[size]
-        page = browser.new_page(
-            viewport={"width": width, "height": height}, locale="ko-KR", color_scheme=scheme, service_workers="block"
-        )
-        page.set_default_timeout(60_000)
-        page.add_init_script(WATCH)
-        opened = Visit(page, demo.address)
-        page.on("request", lambda request: opened.requests.append(request.url))
-        page.on("dialog", lambda dialog: opened.requests.append(f"dialog: {dialog.message}"))
-        page.goto(demo.address)
-        page.wait_for_selector("#question textarea")
-        visits.append((opened, demo))
-        return opened
-
-    yield open_page
-    for opened, demo in visits:
-        opened.page.close()
-        assert len(opened.requests) > 3 and opened.outside == []
-        assert "LEAVES" not in demo.log.read_text(encoding="utf-8")
+def visit(open_page: Callable[..., Visit], demos: tuple[Demo, Demo]) -> Callable[..., Visit]:
+    return lambda *size, endpoint=False, **more: open_page(demos[endpoint], *size, **more)
 
 
 def check_source(page: Any) -> None:
@@ -214,7 +81,7 @@ def test_ask_and_open_every_source(visit: Callable[..., Visit], size: str) -> No
         if number == 0:
             page.screenshot(path=str(SHOTS / f"demo-{size}-source.png"))
         page.keyboard.press("Escape")
-        page.wait_for_selector("#source .source-empty", state="attached")
+        page.wait_for_selector("#source mark", state="detached")
         assert page.locator("#source-side.opened").count() == 0
     overflow = page.evaluate("document.documentElement.scrollWidth - window.innerWidth")
     assert overflow <= 0, f"the page is {overflow} pixels too wide"
@@ -267,7 +134,9 @@ def test_markup_in_documents_and_questions_is_text(visit: Callable[..., Visit]) 
     page.wait_for_timeout(300)
 
 
-def test_a_generated_answer_streams_cites_and_stops(visit: Callable[..., Visit], speaker: Server) -> None:
+def test_a_generated_answer_streams_cites_stops_and_is_abandoned(
+    visit: Callable[..., Visit], speaker: Server, demos: tuple[Demo, Demo]
+) -> None:
     opened = visit(endpoint=True)
     page = opened.page
     assert "사실과 다를 수 있습니다" in page.inner_text("#notice")
@@ -288,6 +157,16 @@ def test_a_generated_answer_streams_cites_and_stops(visit: Callable[..., Visit],
     page.wait_for_selector("#chat .stopped")
     assert len(page.inner_text("#chat .bot-row:last-of-type >> .said")) < 1_000
     page.wait_for_selector("#question .submit-button")
+    opened.ask(QUESTION)
+    page.wait_for_function("document.querySelectorAll('#chat .streaming').length === 1")
+    page.close()  # a reader who leaves: nothing goes on being written for nobody
+    log = Feedback(feedback_path(demos[1].run))
+    for _ in range(100):
+        if log.counts()["abandon"] == 2:
+            break
+        time.sleep(0.1)
+    assert log.counts()["abandon"] == 2 and speaker.sent < 1_200
+    log.close()
 
 
 def test_a_model_out_of_reach_is_one_sentence_in_the_chat(visit: Callable[..., Visit], speaker: Server) -> None:
