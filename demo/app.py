@@ -17,7 +17,7 @@ import uvicorn
 from fastapi import FastAPI, Request
 from fastapi.responses import FileResponse, RedirectResponse, Response
 
-from demo.lock import Lock, is_loopback, read_keys
+from demo.lock import Lock, read_keys
 from demo.page import build
 from demo.parts import Demo
 from demo.report import ADDRESS, REPORT
@@ -29,6 +29,7 @@ from korean_llm.answering.session import Sessions
 from korean_llm.answering.uploads import MAX_FILE_BYTES
 from korean_llm.errors import KoreanLLMError
 from korean_llm.machine import Machine
+from korean_llm.serving.guard import Keys, is_loopback
 
 GRACE_S = 1
 """How long answers may go on once the server is told to stop."""
@@ -37,7 +38,7 @@ MAX_WAITING = 64
 """Questions that wait in line; past them a reader is told that the page is busy."""
 
 
-def application(library: Library, sessions: Sessions, keys: list[str], *, far: bool = False) -> FastAPI:
+def application(library: Library, sessions: Sessions, keys: Keys, *, far: bool = False) -> FastAPI:
     """The web application: /ko/ and /en/, and / that leads to the reader's own.
 
     far: whether it can be reached from other machines, which then need one of the keys.

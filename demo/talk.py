@@ -13,9 +13,9 @@ from demo.render import Turn, exchange_html, question_html, streaming_html, wait
 from demo.source import NO_SOURCE, lost_html, source_html
 from demo.words import Words
 from korean_llm.answering.answer import Mode, Piece, Request, Sampling
-from korean_llm.answering.generate import ModelPlace
 from korean_llm.answering.library import Library
 from korean_llm.answering.session import Exchange, Session, Sessions, Source
+from korean_llm.answering.writing.generate import ModelPlace
 from korean_llm.errors import KoreanLLMError
 
 Messages = list[dict[str, Any]]

@@ -61,7 +61,7 @@ def ask(
     `korean-llm ask runs/quickstart "그럼 일요일은요?" --history talk.json`
     """
     from korean_llm.answering.answer import Request, Sampling
-    from korean_llm.answering.generate import checked_sampling
+    from korean_llm.answering.writing.generate import checked_sampling
 
     turns = read_history(history) if history else ()
     sampling = checked_sampling(Sampling(temperature, top_p, max_new_tokens))
@@ -76,7 +76,7 @@ def _open(
     folder: Path, mode: str, machine: Machine, endpoint: str | None, model: str | None, *, agent: bool
 ) -> Answerer:
     """The answerer of a mode. Raises KoreanLLMError, also where an agent is asked for in the extractive mode."""
-    from korean_llm.answering.agent import AgentAnswerer
+    from korean_llm.answering.agent.answerer import AgentAnswerer
     from korean_llm.answering.generative import GenerativeAnswerer
     from korean_llm.answering.library import open_answerer
 

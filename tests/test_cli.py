@@ -70,7 +70,7 @@ def call(place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFix
 
 def test_the_verbs_are_these() -> None:
     search = ["evaluate-search", "index", "search", "tune-search"]
-    known = ["ask", "check", "demo", "feedback", "push", "run", "serve", "show", "stages", "vocabulary"]
+    known = ["ask", "calibrate", "check", "demo", "feedback", "push", "run", "serve", "show", "stages", "vocabulary"]
     assert sorted(VERBS) == sorted([*known, *search])
 
 

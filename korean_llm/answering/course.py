@@ -9,8 +9,8 @@ from typing import Any
 
 from korean_llm.answering.answer import Answer, Mode, Piece, Place, Request, Trace
 from korean_llm.answering.evidence import Evidence, gather
-from korean_llm.answering.generate import Generator
-from korean_llm.answering.rewrite import understood
+from korean_llm.answering.rewriting.rewrite import understood
+from korean_llm.answering.writing.generate import Generator
 from korean_llm.chat import Message
 from korean_llm.retrieval import Index
 from korean_llm.retrieval.index import checked_question

@@ -12,8 +12,8 @@ from korean_llm.answering.cite import Marks, nearest_documents, passage_citation
 from korean_llm.answering.claims import Sources, unsupported
 from korean_llm.answering.course import Course
 from korean_llm.answering.extractive import NUM_NEAREST, not_found
-from korean_llm.answering.generate import Generator
 from korean_llm.answering.prompt import NO_ANSWER, Prompting, build_prompt
+from korean_llm.answering.writing.generate import Generator
 from korean_llm.chat import Message
 from korean_llm.retrieval import Index
 

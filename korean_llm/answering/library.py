@@ -8,16 +8,17 @@ from pathlib import Path
 from typing import Literal
 
 from korean_llm import console
-from korean_llm.answering.agent import AgentAnswerer
+from korean_llm.answering.agent.answerer import AgentAnswerer
 from korean_llm.answering.answer import MODES, Answerer, Mode
-from korean_llm.answering.cache import CachedAnswerer
-from korean_llm.answering.endpoint import Endpoint
+from korean_llm.answering.cache.answerer import CachedAnswerer
+from korean_llm.answering.cache.store import KeptAnswers
 from korean_llm.answering.extractive import ExtractiveAnswerer
-from korean_llm.answering.generate import Generator, ModelPlace, find_model
+from korean_llm.answering.feedback.store import RECORDS
 from korean_llm.answering.generative import GenerativeAnswerer
-from korean_llm.answering.kept import KeptAnswers
 from korean_llm.answering.models import Models
 from korean_llm.answering.prompt import INSTRUCTIONS, Prompting
+from korean_llm.answering.writing.endpoint import Endpoint
+from korean_llm.answering.writing.generate import Generator, ModelPlace, find_model
 from korean_llm.artifact import digest, load_manifest
 from korean_llm.errors import KoreanLLMError
 from korean_llm.machine import Machine
@@ -29,7 +30,7 @@ TRUSTED_PARAMETERS = 3_000_000_000
 """A smaller model's own sentences are not to be trusted; it answers in extracts unless told otherwise."""
 
 QUESTIONS = "questions.json"
-KEPT = Path("records") / "kept.sqlite"
+KEPT = Path(RECORDS) / "kept.sqlite"
 
 Trust = Literal["extracts", "extracts_small", "written", "written_small"]
 
@@ -123,9 +124,13 @@ class Library:
         index, notice = index or self.index, self.notice(mode, model)
         if mode == "extractive":
             return self._keeping(ExtractiveAnswerer(index, notice), index)
-        generator = self._generator(model)
+        generator = self.generator(model)
         if agent:
             return AgentAnswerer(index, generator, notice)
+        return self.written(generator, index, notice)
+
+    def written(self, generator: Generator, index: Index, notice: str) -> Answerer:
+        """What a model writes over an index, with the recipe's way of prompting."""
         answerer = GenerativeAnswerer(index, generator, notice, self._prompting)
         prints = generator.fingerprint, generator.adapter_fingerprint, digest([INSTRUCTIONS, repr(self._prompting)])
         return self._keeping(answerer, index, *prints)
@@ -155,7 +160,8 @@ class Library:
         assert self.endpoint is not None
         return Endpoint(self.endpoint, self.model)
 
-    def _generator(self, model: ModelPlace | None) -> Generator:
+    def generator(self, model: ModelPlace | None = None) -> Generator:
+        """The endpoint, the run's model or another. Raises KoreanLLMError where it is missing or out of reach."""
         if model is None and self.endpoint:
             return self._endpoint
         place = model or self.place

@@ -9,8 +9,7 @@ from pathlib import Path
 from threading import Lock
 
 from korean_llm import console
-from korean_llm.answering.generate import LocalModel, ModelPlace
-from korean_llm.artifact import load_manifest
+from korean_llm.answering.writing.generate import LocalModel, ModelPlace, stage_model
 from korean_llm.errors import KoreanLLMError
 from korean_llm.machine import Machine
 
@@ -32,7 +31,7 @@ class Models:
 
     def __init__(self, run_folder: Path, machine: Machine) -> None:
         self._machine = machine
-        self.offered = {stage: place for stage in STAGES if (place := _place(run_folder / stage))}
+        self.offered = {stage: place for stage in STAGES if (place := stage_model(run_folder / stage))}
         self._found = dict(self.offered)
         self._open: OrderedDict[ModelPlace, LocalModel] = OrderedDict()
         self._opening = Lock()
@@ -103,15 +102,6 @@ class Models:
         raise (
             problems[0] if problems else KoreanLLMError(f"the run has no model for the adapter {adapter} to stand on.")
         )
-
-
-def _place(stage: Path) -> ModelPlace | None:
-    if load_manifest(stage) is None:
-        return None
-    if (stage / "adapter").is_dir():
-        bases = _named_base(stage / "adapter")
-        return ModelPlace(bases[0], stage / "adapter") if bases else None
-    return ModelPlace(stage / "model") if (stage / "model" / "config.json").is_file() else None
 
 
 def _named_base(adapter: Path) -> list[Path]:

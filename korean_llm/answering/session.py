@@ -13,8 +13,8 @@ from typing import Literal
 
 from korean_llm.answering.answer import Answer, Citation, Request, Turn
 from korean_llm.answering.feedback import Feedback, Kind, feedback_path
-from korean_llm.answering.follow_up import may_lean
-from korean_llm.answering.rewrite import understood
+from korean_llm.answering.rewriting.follow_up import may_lean
+from korean_llm.answering.rewriting.rewrite import understood
 from korean_llm.answering.uploads import Uploads
 from korean_llm.errors import KoreanLLMError
 from korean_llm.machine import Machine

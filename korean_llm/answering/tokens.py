@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from transformers import PreTrainedTokenizerBase
 
-from korean_llm.answering.stream import TokenBytes
+from korean_llm.answering.writing.stream import TokenBytes
 from korean_llm.evaluation.boundaries import pieces
 
 MAX_CHARS = 2_000

@@ -1,6 +1,6 @@
 """Who may reach a server: the address it binds, its keys, the Host headers it answers to.
 
-What a server itself may reach is checked in korean_llm.answering.endpoint_address.
+What a server itself may reach is checked in korean_llm.answering.writing.endpoint_address.
 """
 
 from __future__ import annotations
@@ -76,11 +76,13 @@ class Keys:
     def owner(self, authorization: str | None) -> str | None:
         """The name of the key ("key 1") in an Authorization header; None where it is none of the keys."""
         scheme, _, given = (authorization or "").partition(" ")
-        hashed = _hash(given.strip())
+        return self.name(given.strip()) if scheme.lower() == "bearer" else None
+
+    def name(self, key: str) -> str | None:
+        """The name of a key; None where it is none of these."""
+        hashed = _hash(key)
         same = [hmac.compare_digest(hashed, known) for known in self._hashes]
-        if scheme.lower() != "bearer" or not any(same):
-            return None
-        return f"key {same.index(True) + 1}"
+        return f"key {same.index(True) + 1}" if any(same) else None
 
 
 def _hash(key: str) -> bytes:

@@ -9,15 +9,12 @@ from pathlib import Path
 
 import torch
 
-from korean_llm.answering.agent import AgentAnswerer
+from korean_llm.answering.agent.answerer import AgentAnswerer
 from korean_llm.answering.answer import Answerer
-from korean_llm.answering.cache import CachedAnswerer, KeptAnswers
-from korean_llm.answering.endpoint import Endpoint
 from korean_llm.answering.feedback import Feedback, feedback_path
-from korean_llm.answering.feedback.store import RECORDS
-from korean_llm.answering.generate import Generator
-from korean_llm.answering.generative import GenerativeAnswerer
 from korean_llm.answering.library import Library
+from korean_llm.answering.writing.endpoint import Endpoint
+from korean_llm.answering.writing.generate import Generator
 from korean_llm.machine import Machine, available_cores
 from korean_llm.modeling.load import load_tokenizer
 from korean_llm.serving.app import Encoding, Service
@@ -28,7 +25,6 @@ from korean_llm.serving.work import Work
 
 MAX_CPU_SLOTS = 4
 ENDPOINT_SLOTS = 8
-KEPT = "kept.sqlite"
 
 
 @dataclass(frozen=True)
@@ -61,7 +57,7 @@ class Settings:
 @contextmanager
 def opened(settings: Settings) -> Iterator[Service]:
     """The service over a run. Raises KoreanLLMError where the run has no index, or its engine cannot be started."""
-    library = Library(settings.run, settings.machine, settings.endpoint, settings.model)
+    library = Library(settings.run, settings.machine, settings.endpoint, settings.model, cache=settings.cache)
     kind: Kind = "none" if settings.endpoint else settings.engine
     with running(kind, settings.run, library.name, settings.machine) as engine, ExitStack() as closing:
         if settings.endpoint:
@@ -78,7 +74,7 @@ def _service(settings: Settings, library: Library, engine: Engine, feedback: Fee
     slots = min(MAX_CPU_SLOTS, available_cores())
     if settings.machine.torch_device().type == "cpu":
         torch.set_num_threads(max(1, available_cores() // slots))
-    offer = _Offer(settings, library, feedback, _counter(library, settings))
+    offer = _Offer(library, feedback, _counter(library, settings))
     offer.extractive(Gate(slots, settings.line))
     if engine.kind != "none":
         offer.written(_generator(library, engine), Gate(engine.num_parallel, settings.line))
@@ -94,10 +90,9 @@ def _service(settings: Settings, library: Library, engine: Engine, feedback: Fee
 class _Offer:
     """The models that answer, one after the other."""
 
-    def __init__(self, settings: Settings, library: Library, feedback: Feedback | None, counter: Counter) -> None:
+    def __init__(self, library: Library, feedback: Feedback | None, counter: Counter) -> None:
         self.speakers: list[Speaker] = []
         self._library, self._feedback, self._counter = library, feedback, counter
-        self._kept = KeptAnswers(settings.run / RECORDS / KEPT) if settings.cache else None
 
     def extractive(self, gate: Gate) -> None:
         """The documents' own sentences; tried once, so that the first client does not wait for Kiwi and the encoder."""
@@ -108,14 +103,11 @@ class _Offer:
     def written(self, generator: Generator, gate: Gate) -> None:
         """What a model writes: over the documents, over what it looks up itself, and without documents."""
         index, notice = self._library.index, self._library.notice("generative")
-        self._add("generative", gate, GenerativeAnswerer(index, generator, notice), generator)
-        self._add("agent", gate, AgentAnswerer(index, generator, notice), generator)
+        self._add("generative", gate, self._library.written(generator, index, notice))
+        self._add("agent", gate, AgentAnswerer(index, generator, notice))
         self.speakers.append(Speaker(self._library.name, gate, plain(generator, self._counter)))
 
-    def _add(self, name: str, gate: Gate, answerer: Answerer, generator: Generator | None = None) -> None:
-        if self._kept is not None:
-            model, adapter = (generator.fingerprint, generator.adapter_fingerprint) if generator else ("", "")
-            answerer = CachedAnswerer(answerer, self._kept, self._library.index, model, adapter, name)
+    def _add(self, name: str, gate: Gate, answerer: Answerer) -> None:
         speak = cited(answerer, self._counter, self._feedback)
         self.speakers.append(Speaker(f"{self._library.name}-{name}", gate, speak))
 
@@ -124,9 +116,7 @@ def _generator(library: Library, engine: Engine) -> Generator:
     """The run's model on its engine, or the one at the endpoint."""
     if engine.url:
         return Endpoint(engine.url, engine.model)
-    written = library.answerer("generative")
-    assert isinstance(written, GenerativeAnswerer)
-    return written.generator
+    return library.generator()
 
 
 def _first_question(library: Library) -> str:

@@ -15,7 +15,7 @@ from transformers import PreTrainedTokenizerBase
 from korean_llm import console
 from korean_llm.answering.answer import Answer, Answerer, Piece, Request, Sampling
 from korean_llm.answering.feedback import Feedback
-from korean_llm.answering.generate import Generator
+from korean_llm.answering.writing.generate import Generator
 from korean_llm.chat import Message
 from korean_llm.errors import KoreanLLMError
 from korean_llm.retrieval.encoder import Encoder

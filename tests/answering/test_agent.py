@@ -10,13 +10,13 @@ from threading import Event
 
 import pytest
 
-from korean_llm.answering.agent import AgentAnswerer
+from korean_llm.answering.agent.answerer import AgentAnswerer
+from korean_llm.answering.agent.conversation import ENOUGH
+from korean_llm.answering.agent.tools import Call, read_call
 from korean_llm.answering.answer import Answer, Request, Sampling, Turn
-from korean_llm.answering.conversation import ENOUGH
-from korean_llm.answering.endpoint import Endpoint
-from korean_llm.answering.generate import LocalModel, ModelPlace
 from korean_llm.answering.generative import EMPTY, UNCITED
-from korean_llm.answering.tools import Call, read_call
+from korean_llm.answering.writing.endpoint import Endpoint
+from korean_llm.answering.writing.generate import LocalModel, ModelPlace
 from korean_llm.errors import KoreanLLMError
 from korean_llm.machine import Machine
 from korean_llm.retrieval import Index

@@ -13,7 +13,7 @@ from threading import Event, Thread
 import pytest
 
 from korean_llm.answering.answer import Answer, Answerer, Mode, Piece, Request, Sampling, Step, Trace, Turn
-from korean_llm.answering.cache import CachedAnswerer, KeptAnswers
+from korean_llm.answering.cache.answerer import CachedAnswerer, KeptAnswers
 from korean_llm.answering.cite import verified
 from korean_llm.answering.extractive import ExtractiveAnswerer
 from korean_llm.answering.record import as_json, from_json
@@ -266,7 +266,7 @@ def test_answers_go_on_where_nothing_can_be_kept(inner: Counted, index: Index, t
 
 def test_threads_and_processes_share_the_file(kept: KeptAnswers) -> None:
     code = (
-        "import sys; from korean_llm.answering.kept import KeptAnswers; kept = KeptAnswers(sys.argv[1])\n"
+        "import sys; from korean_llm.answering.cache.store import KeptAnswers; kept = KeptAnswers(sys.argv[1])\n"
         "for n in range(40): kept.keep(sys.argv[2], str(n), 'w', 'q', '{}'); assert kept.exact(sys.argv[2], str(n))"
     )
     workers = [subprocess.Popen([sys.executable, "-c", code, str(kept.path), name]) for name in ("a", "b")]

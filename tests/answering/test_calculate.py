@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from korean_llm.answering.calculate import calculate, korean_number
+from korean_llm.answering.agent.calculate import calculate, korean_number
 from korean_llm.errors import KoreanLLMError
 
 

@@ -12,9 +12,9 @@ from threading import Event
 import pytest
 
 from korean_llm.answering.answer import Sampling
-from korean_llm.answering.endpoint import BUDGET_CHARS, MAX_BUDGET_CHARS, Endpoint, Patience
-from korean_llm.answering.endpoint_address import check_endpoint, check_host
-from korean_llm.answering.generate import GREEDY
+from korean_llm.answering.writing.endpoint import BUDGET_CHARS, MAX_BUDGET_CHARS, Endpoint, Patience
+from korean_llm.answering.writing.endpoint_address import check_endpoint, check_host
+from korean_llm.answering.writing.generate import GREEDY
 from korean_llm.errors import KoreanLLMError
 from tests.answering.speaker import Server
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from korean_llm.answering.gate import same_question
-from korean_llm.answering.numerals import number
+from korean_llm.answering.cache.gate import same_question
+from korean_llm.answering.cache.numerals import number
 from tests.answering.question_pairs import read_pairs
 
 WRITTEN = read_pairs("adversarial_pairs.txt")

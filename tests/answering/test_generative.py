@@ -11,11 +11,11 @@ from threading import Event
 
 import pytest
 
-from korean_llm.answering.endpoint import Endpoint
 from korean_llm.answering.extractive import NOT_FOUND, SMALL_TALK
-from korean_llm.answering.generate import LocalModel, ModelPlace
 from korean_llm.answering.generative import EMPTY, PARTLY_CITED, UNCITED, GenerativeAnswerer
 from korean_llm.answering.prompt import NO_ANSWER
+from korean_llm.answering.writing.endpoint import Endpoint
+from korean_llm.answering.writing.generate import LocalModel, ModelPlace
 from korean_llm.errors import KoreanLLMError
 from korean_llm.machine import Machine
 from korean_llm.retrieval import Index

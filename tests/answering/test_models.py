@@ -10,8 +10,8 @@ import pytest
 from peft import LoraConfig, get_peft_model
 
 from korean_llm.answering import models as room
-from korean_llm.answering.generate import ModelPlace
 from korean_llm.answering.models import Models
+from korean_llm.answering.writing.generate import ModelPlace
 from korean_llm.chat import TEMPLATE, open_chat
 from korean_llm.errors import KoreanLLMError
 from korean_llm.machine import Machine

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from korean_llm.answering.answer import Request, Turn
-from korean_llm.answering.endpoint import Endpoint
-from korean_llm.answering.phrases import phrases, with_particle
-from korean_llm.answering.rewrite import understood
+from korean_llm.answering.rewriting.phrases import phrases, with_particle
+from korean_llm.answering.rewriting.rewrite import understood
+from korean_llm.answering.writing.endpoint import Endpoint
 from tests.answering.speaker import Server
 
 CONVERSATIONS = Path(__file__).with_name("conversations.jsonl")

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 
 import pytest
 
-from korean_llm.answering.stream import AnswerStream, StopStrings, TokenBytes
+from korean_llm.answering.writing.stream import AnswerStream, StopStrings, TokenBytes
 from tests.answering.test_stream import ALL_SYLLABLES, byte_fallback, korean_byte_level
 
 STOPS = ("\n\n질문:", "끝.", "</답>", "각", "👩‍🔬", "국어끝.\n", "끝.\n질문")

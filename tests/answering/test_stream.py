@@ -9,7 +9,7 @@ import pytest
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
 
-from korean_llm.answering.stream import SyllableStream, TokenBytes
+from korean_llm.answering.writing.stream import SyllableStream, TokenBytes
 from tests.conftest import TEXTS, make_tokenizer
 
 HANGUL = "값없이 읊조린 뷁, 똠방각하의 햏자! 대한민국은 민주공화국이다."

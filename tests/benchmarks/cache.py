@@ -16,10 +16,10 @@ from pathlib import Path
 from statistics import median
 
 from korean_llm.answering.answer import Answerer, Request
-from korean_llm.answering.cache import CachedAnswerer, KeptAnswers
+from korean_llm.answering.cache.answerer import CachedAnswerer, KeptAnswers
+from korean_llm.answering.cache.frames import frame, prepared
+from korean_llm.answering.cache.gate import same_question
 from korean_llm.answering.extractive import ExtractiveAnswerer
-from korean_llm.answering.frames import frame, prepared
-from korean_llm.answering.gate import same_question
 from korean_llm.answering.library import Library
 from korean_llm.machine import Machine
 from korean_llm.retrieval import Index

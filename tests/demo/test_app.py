@@ -13,6 +13,7 @@ from korean_llm.answering import uploads
 from korean_llm.answering.library import Library
 from korean_llm.answering.session import Sessions
 from korean_llm.machine import Machine
+from korean_llm.serving.guard import Keys
 from tests.answering.conftest import write_run
 
 CPU = Machine("cpu", 1)
@@ -31,7 +32,7 @@ def client(run: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Test
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("GRADIO_TEMP_DIR", str(tmp_path_factory.mktemp("uploads")))
         sessions = Sessions(run, CPU)
-        with TestClient(application(Library(run, CPU), sessions, []), base_url="http://127.0.0.1") as opened:
+        with TestClient(application(Library(run, CPU), sessions, Keys([])), base_url="http://127.0.0.1") as opened:
             yield opened
         sessions.close()
 

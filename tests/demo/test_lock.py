@@ -12,16 +12,17 @@ from starlette.routing import Route
 from starlette.testclient import TestClient
 from typer.testing import CliRunner
 
-from demo.lock import KEY_VARIABLE, Lock, read_keys
+from demo.lock import Lock, read_keys
 from korean_llm.cli import app
 from korean_llm.errors import KoreanLLMError
+from korean_llm.serving.guard import KEY_VARIABLE, Keys
 
 KEY = "0123456789abcdef-key"
 
 
 def client(keys: list[str], host: str = "127.0.0.1:7860") -> TestClient:
     page = Starlette(routes=[Route("/", lambda _: PlainTextResponse("page"))])
-    return TestClient(Lock(page, keys), base_url=f"http://{host}")
+    return TestClient(Lock(page, Keys(keys)), base_url=f"http://{host}")
 
 
 def basic(password: str, scheme: str = "Basic") -> dict[str, str]:
@@ -58,12 +59,13 @@ def test_where_keys_come_from(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.delenv(KEY_VARIABLE, raising=False)
     file = tmp_path / "keys.txt"
     file.write_text(f"\n{KEY}\n {KEY}2 \n", encoding="utf-8")
-    assert read_keys(None, "127.0.0.1") == []
-    assert read_keys(file, "0.0.0.0") == [KEY, f"{KEY}2"]
+    assert not read_keys(None, "127.0.0.1")
+    read = read_keys(file, "0.0.0.0")
+    assert [read.name(key) for key in (KEY, f"{KEY}2", "")] == ["key 1", "key 2", None]
     monkeypatch.setenv(KEY_VARIABLE, KEY)
-    assert read_keys(None, "0.0.0.0") == [KEY]
+    assert read_keys(None, "0.0.0.0").name(KEY) == "key 1"
     monkeypatch.setenv(KEY_VARIABLE, "short")
-    with pytest.raises(KoreanLLMError, match="fewer than 16 characters"):
+    with pytest.raises(KoreanLLMError, match="at least 16 printable"):
         read_keys(None, "127.0.0.1")
     with pytest.raises(KoreanLLMError, match="cannot be read"):
         read_keys(tmp_path / "none", "127.0.0.1")
@@ -73,4 +75,4 @@ def test_other_machines_need_a_key_before_anything_is_opened(tmp_path: Path, mon
     monkeypatch.delenv(KEY_VARIABLE, raising=False)
     result = CliRunner().invoke(app, ["demo", str(tmp_path), "--host", "0.0.0.0", "--port", "0"])
     assert isinstance(result.exception, KoreanLLMError)
-    assert "a key is needed; give --key-file FILE" in str(result.exception)
+    assert "the server must be locked; give --key-file FILE" in str(result.exception)

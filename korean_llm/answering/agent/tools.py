@@ -10,8 +10,8 @@ import json
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
+from korean_llm.answering.agent.calculate import calculate
 from korean_llm.answering.answer import Citation, Step
-from korean_llm.answering.calculate import calculate
 from korean_llm.answering.cite import passage_citations, verified
 from korean_llm.errors import KoreanLLMError
 from korean_llm.retrieval import Hit, Index

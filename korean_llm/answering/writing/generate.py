@@ -24,8 +24,8 @@ from transformers import (
 )
 
 from korean_llm.answering.answer import Sampling
-from korean_llm.answering.fingerprint import model_fingerprint
-from korean_llm.answering.stream import AnswerStream, TokenBytes
+from korean_llm.answering.writing.fingerprint import model_fingerprint
+from korean_llm.answering.writing.stream import AnswerStream, TokenBytes
 from korean_llm.artifact import load_manifest
 from korean_llm.chat import Chat, Message, open_chat
 from korean_llm.errors import KoreanLLMError
@@ -97,14 +97,21 @@ class ModelPlace:
 def find_model(run_folder: Path) -> ModelPlace | None:
     """The run's most finished model: exported, else tuned, else pretrained, extended or the base; None without any."""
     for stage in ("export", "online", "preference", "instruction", "pretraining", "vocabulary", "base"):
-        folder = run_folder / stage
-        if load_manifest(folder) is None:
-            continue
-        if (folder / "adapter").exists():
-            return _tuned(folder / "adapter")
-        if (folder / "model" / "config.json").exists():
-            return ModelPlace(folder / "model")
+        if place := stage_model(run_folder / stage):
+            return place
     return None
+
+
+def stage_model(stage: Path) -> ModelPlace | None:
+    """The model that a stage's finished folder leaves; None where it leaves none.
+
+    Raises KoreanLLMError where it leaves an adapter whose base is gone.
+    """
+    if load_manifest(stage) is None:
+        return None
+    if (stage / "adapter").exists():
+        return _tuned(stage / "adapter")
+    return ModelPlace(stage / "model") if (stage / "model" / "config.json").exists() else None
 
 
 def _tuned(adapter: Path) -> ModelPlace:

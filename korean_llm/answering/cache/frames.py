@@ -1,7 +1,7 @@
 """The frame of a Korean question: clauses of phrases with their particles, and what the verb of each says.
 
-A frame keeps every morpheme except what korean_llm.answering.wordings knows not to matter, so that two questions with
-the same frame ask the same. Word order is kept where it may carry meaning; see korean_llm.answering.gate.
+A frame keeps every morpheme except what wordings.py knows not to matter, so that two questions with the same frame ask
+the same. Word order is kept where it may carry meaning; see gate.py.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
-from korean_llm.answering.reading import read
-from korean_llm.answering.wordings import OBJECT, SUBJECT, TOPIC, VERB_TAGS
+from korean_llm.answering.cache.reading import read
+from korean_llm.answering.cache.wordings import OBJECT, SUBJECT, TOPIC, VERB_TAGS
 from korean_llm.kiwi import analyse
 
 WH = frozenset({"무엇", "누구", "언제", "어디", "얼마", "며칠", "왜", "어떻게", "얼마나", "몇", "어떤", "어느"})
@@ -203,7 +203,7 @@ def prepared(question: str) -> str:
 @lru_cache(maxsize=20_000)
 def frame(question: str) -> Frame:
     """The frame of a question, its request forms and roundabout wordings made plain."""
-    from korean_llm.answering.plain import plain, plain_tokens
+    from korean_llm.answering.cache.plain import plain, plain_tokens
 
     text = prepared(question)
     tokens = plain_tokens(read(next(iter(analyse([text]))), text))

@@ -1,8 +1,8 @@
 """An answerer that gives a kept answer again where the same is asked again, and never where it only looks the same.
 
 Candidates come from three tiers: the same text, the same words, and with an encoder the nearest questions. All but the
-first pass the gate (korean_llm.answering.gate). A kept answer holds for one content of the index, one model, adapter,
-prompt and sampling; its citations are verified again before they are shown.
+first pass the gate (gate.py). A kept answer holds for one content of the index, one model, adapter, prompt and
+sampling; its citations are verified again before they are shown.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from typing import Any
 
 from korean_llm import __version__, kiwi
 from korean_llm.answering.answer import Answer, Answerer, Citation, Piece, Request
+from korean_llm.answering.cache.frames import frame, prepared
+from korean_llm.answering.cache.gate import same_question
+from korean_llm.answering.cache.store import Entry, KeptAnswers
+from korean_llm.answering.cache.wordings import PASSING
 from korean_llm.answering.cite import verified
-from korean_llm.answering.frames import frame, prepared
-from korean_llm.answering.gate import same_question
-from korean_llm.answering.kept import Entry, KeptAnswers
 from korean_llm.answering.record import as_json, from_json
-from korean_llm.answering.wordings import PASSING
 from korean_llm.retrieval import Index
 from korean_llm.retrieval.index import checked_question
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 
 from korean_llm.answering.answer import Turn
-from korean_llm.answering.phrases import Phrase, has_predicate, is_aspect, phrases, time_of, with_particle
+from korean_llm.answering.rewriting.phrases import Phrase, has_predicate, is_aspect, phrases, time_of, with_particle
 
 _CONNECTOR = re.compile(r"(?:(?:그럼|그러면|그렇다면|그리고|그런데|근데|또는|또|또한|혹시|아니면|네|아|음)[,.]?\s+)+")
 _PARTICLES = "은|는|이|가|을|를|과|와|의|도|만|에|에서|에는|에서는|에도|으로|로|에게|한테|까지|부터"

@@ -6,8 +6,8 @@ import re
 from collections.abc import Sequence
 
 from korean_llm.answering.answer import Request, Sampling, Turn
-from korean_llm.answering.follow_up import completed, may_lean
-from korean_llm.answering.generate import Generator
+from korean_llm.answering.rewriting.follow_up import completed, may_lean
+from korean_llm.answering.writing.generate import Generator
 from korean_llm.chat import Message
 from korean_llm.errors import KoreanLLMError
 from korean_llm.retrieval.analyzer import morpheme_terms

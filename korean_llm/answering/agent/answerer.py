@@ -8,15 +8,15 @@ from dataclasses import dataclass, field
 from itertools import chain
 from threading import Event
 
+from korean_llm.answering.agent.conversation import Conversation
+from korean_llm.answering.agent.tools import MAX_CALL_CHARS, Call, Result, Tools, read_call
 from korean_llm.answering.answer import Piece, Request, Step
 from korean_llm.answering.cite import Marks
 from korean_llm.answering.claims import Sources
-from korean_llm.answering.conversation import Conversation
 from korean_llm.answering.course import Course
-from korean_llm.answering.generate import Generator
 from korean_llm.answering.generative import EMPTY, GenerativeAnswerer
-from korean_llm.answering.stream import StopStrings
-from korean_llm.answering.tools import MAX_CALL_CHARS, Call, Result, Tools, read_call
+from korean_llm.answering.writing.generate import Generator
+from korean_llm.answering.writing.stream import StopStrings
 from korean_llm.retrieval import Index
 
 MAX_STEPS = 6

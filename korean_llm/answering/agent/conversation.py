@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 
+from korean_llm.answering.agent.tools import Result
 from korean_llm.answering.prompt import NO_ANSWER, Measure
-from korean_llm.answering.tools import Result
 from korean_llm.chat import Message
 from korean_llm.errors import KoreanLLMError
 

@@ -4,8 +4,19 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from korean_llm.answering.frames import Clause, Frame, Phrase
-from korean_llm.answering.wordings import ASK, DATES, OBJECT, PRICES, SUBJECT, TELL, THINGS, TOPIC, VALUES, VERB_TAGS
+from korean_llm.answering.cache.frames import Clause, Frame, Phrase
+from korean_llm.answering.cache.wordings import (
+    ASK,
+    DATES,
+    OBJECT,
+    PRICES,
+    SUBJECT,
+    TELL,
+    THINGS,
+    TOPIC,
+    VALUES,
+    VERB_TAGS,
+)
 
 Token = tuple[str, str]
 _WAY = ("방법",)

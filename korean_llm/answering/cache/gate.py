@@ -10,8 +10,8 @@ import re
 from dataclasses import dataclass
 from itertools import accumulate
 
-from korean_llm.answering.frames import OBJECT, SUBJECT, TOPIC, WH, Clause, Frame, Phrase, frame
-from korean_llm.answering.wordings import INTRANSITIVE, THINGS, WORKING
+from korean_llm.answering.cache.frames import OBJECT, SUBJECT, TOPIC, WH, Clause, Frame, Phrase, frame
+from korean_llm.answering.cache.wordings import INTRANSITIVE, THINGS, WORKING
 
 _BARE = ("", TOPIC)
 _COMPOUND_PART = re.compile("[가-힣]{2,}")

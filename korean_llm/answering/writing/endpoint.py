@@ -20,11 +20,11 @@ from openai import (
 )
 
 from korean_llm.answering.answer import Sampling
-from korean_llm.answering.endpoint_address import check_endpoint, check_host
-from korean_llm.answering.fingerprint import endpoint_fingerprint
-from korean_llm.answering.generate import GREEDY, checked_sampling
-from korean_llm.answering.slow_source import read_apart
-from korean_llm.answering.stream import AnswerStream
+from korean_llm.answering.writing.endpoint_address import check_endpoint, check_host
+from korean_llm.answering.writing.fingerprint import endpoint_fingerprint
+from korean_llm.answering.writing.generate import GREEDY, checked_sampling
+from korean_llm.answering.writing.slow_source import read_apart
+from korean_llm.answering.writing.stream import AnswerStream
 from korean_llm.chat import Message
 from korean_llm.errors import KoreanLLMError
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from itertools import pairwise
 
-from korean_llm.answering.numerals import with_values
-from korean_llm.answering.wordings import (
+from korean_llm.answering.cache.numerals import with_values
+from korean_llm.answering.cache.wordings import (
     ASK,
     ASKING,
     DROPPED,
