@@ -7,6 +7,7 @@ what it does not know, aria attributes among it: the page's script gives buttons
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 
 from demo.escape import escaped
@@ -19,6 +20,9 @@ Turn = int | str
 
 NOTICEABLE_S = 0.1
 """How long an answer took is told from here on."""
+
+_BLANK_LINES = re.compile(r"(?:<br>\s*){3,}")
+"""A model in a loop writes screens of nothing."""
 
 _ICONS = {
     "up": "M7 11v9H4v-9zM7 11l4-8a2 2 0 0 1 2 2v4h5.5a2 2 0 0 1 2 2.3l-1.2 7a2 2 0 0 1-2 1.7H7",
@@ -113,12 +117,13 @@ def _note(kind: str, text: str) -> str:
 
 
 def _said(turn: Turn, pieces: Iterable[Piece], words: Words) -> str:
-    return "".join(
+    said = "".join(
         _button(turn, "c", piece.citation, str(piece.citation.number), "mark", words)
         if piece.citation
         else escaped(piece.text)
         for piece in pieces
     )
+    return _BLANK_LINES.sub("<br><br>", said)
 
 
 def _button(turn: Turn, kind: str, citation: Citation, label: str, style: str, words: Words) -> str:

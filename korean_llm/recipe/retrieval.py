@@ -19,8 +19,8 @@ class RetrievalSettings(Strict):
     encoder: ModelSource | None = Field(default=None, description="Sentence encoder; none means lexical only.")
     query_prefix: str = "query: "
     passage_prefix: str = "passage: "
-    passage_chars: int = Field(default=400, ge=50, description="Target length of a passage, in characters.")
-    small_passage_chars: int = Field(default=400, ge=50, description="Target length of what the encoder reads.")
+    passage_chars: int = Field(default=1_200, ge=50, description="Target length of a passage, in characters.")
+    small_passage_chars: int = Field(default=300, ge=50, description="Target length of what the encoder reads.")
     dense_weight: Ratio = Field(default=0.35, description="Weight of the dense score in the fusion.")
     fusion: Literal["z-score", "rrf", "min-max"] = Field(default="z-score", description="How the arms are fused.")
     dictionary: list[str] = Field(default=[], description="Terms of your own, with or without spaces.")

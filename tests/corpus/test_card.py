@@ -68,7 +68,7 @@ def test_home_is_understood(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     [
         ("prose-kr", "no corpus is called 'prose-kr'; did you mean 'prose-ko'?"),
         ("wikimedia/wikipedia", "no corpus is called 'wikimedia/wikipedia'; did you mean"),
-        ("zzzzzz", "there are: constitution-ko, dolly-ko"),
+        ("zzzzzz", "there are: answers-ko, constitution-ko"),
         ("./none.jsonl", "corpus none.jsonl does not exist; give a corpus name"),
         ("./empty", "empty holds no card.yaml; write one"),
         ("./table.xlsx", "table.xlsx is of no known format; expected one of: .jsonl, .jsonl.gz"),

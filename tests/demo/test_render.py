@@ -125,6 +125,11 @@ def test_each_document_is_named_once_with_all_its_numbers() -> None:
     assert re.findall(r'class="cite mark" value="7:c:(\d)"', page) == ["1", "2", "3", "1", "2", "3"]
 
 
+def test_screens_of_nothing_are_not_drawn() -> None:
+    pieces = (Piece("가\n\n나"), *[Piece("\n")] * 40, Piece("다"))
+    assert "가<br><br>나<br><br>다" in streaming_html(0, pieces, KO)
+
+
 def test_korean_is_left_readable() -> None:
     assert escaped("값은 3,000원입니다. “네”") == "값은 3,000원입니다. “네”"
 
