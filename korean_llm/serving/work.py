@@ -73,18 +73,22 @@ def _started(
     """Start the work; its slot is given back when its thread is done, whoever still waits for it."""
     loop, queue = asyncio.get_running_loop(), asyncio.Queue[T | Exception | _Over]()
 
-    def put(item: T | Exception | _Over) -> None:
+    def put(item: T) -> None:
         loop.call_soon_threadsafe(queue.put_nowait, item)
 
+    def end(item: Exception | _Over) -> None:
+        gate.leave()  # before the one who waits learns of the end, so that the next request finds the slot free
+        queue.put_nowait(item)
+
     def work() -> None:
+        last: Exception | _Over = _Over()
         try:
             for item in source(stop):
                 put(item)
-            put(_Over())
         except Exception as error:  # handed to the one who waits
-            put(error)
+            last = error
         finally:
-            loop.call_soon_threadsafe(gate.leave)
+            loop.call_soon_threadsafe(end, last)
 
     pool.submit(work)
     return queue

@@ -70,9 +70,9 @@ def _wait(processes: list[subprocess.Popen[bytes]], error: Path) -> None:
             if process.poll() is None:
                 process.kill()
             process.wait()
-    failed = next((process.returncode for process in processes if process.returncode), 0)
-    if failed == 128 + signal.SIGTERM:
-        raise StoppedError(error.read_text(encoding="utf-8"), failed)
-    if failed:
+    stopped, codes = 128 + signal.SIGTERM, [process.returncode for process in processes]
+    if stopped in codes:
+        raise StoppedError(error.read_text(encoding="utf-8"), stopped)
+    if failed := next(filter(None, codes), 0):
         said = error.read_text(encoding="utf-8") if error.exists() else f"a training process ended with {failed}."
         raise KoreanLLMError(said)

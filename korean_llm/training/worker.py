@@ -26,6 +26,9 @@ def main() -> None:
         if os.environ["RANK"] == "0":
             (plan.checkpoints / ERROR).write_text(str(error), encoding="utf-8")
         sys.exit(getattr(error, "status", 2))
+    finally:
+        if torch.distributed.is_initialized():  # left to the interpreter's end, gloo's threads may abort the process
+            torch.distributed.destroy_process_group()
 
 
 def train(plan: Plan, number: int) -> None:
