@@ -142,7 +142,7 @@ def problems(folder: Path, manifest: Manifest, *, thorough: bool = True) -> list
     return lines
 
 
-def _sync(path: Path) -> None:
+def sync(path: Path) -> None:
     """Flush a file or folder to disk."""
     handle = os.open(path, os.O_RDONLY)
     try:
@@ -155,7 +155,7 @@ def write_json(path: Path, value: Any) -> None:
     """Write JSON beside its place, flush it, and rename it there."""
     aside = path.with_name(path.name + ".new")
     aside.write_text(json.dumps(value, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
-    _sync(aside)
+    sync(aside)
     aside.replace(path)
 
 
@@ -189,7 +189,7 @@ def _take_place(partial: Path, folder: Path) -> None:
         folder.rename(retired)
     (partial / PARTIAL).unlink(missing_ok=True)
     partial.rename(folder)
-    _sync(folder.parent)
+    sync(folder.parent)
     if retired.exists():
         shutil.rmtree(retired)
 
@@ -221,9 +221,9 @@ def finish(folder: Path, manifest: Manifest) -> None:
     """Flush the partial folder, write the manifest last, and put the folder in its place."""
     partial = partial_folder(folder)
     for file in manifest.files:
-        _sync(partial / file.path)
+        sync(partial / file.path)
     for path in [partial, *(path for path in partial.rglob("*") if path.is_dir())]:
-        _sync(path)
+        sync(path)
     write_json(
         partial / MANIFEST, {"fingerprint": manifest.fingerprint, "checksum": manifest.checksum, **asdict(manifest)}
     )

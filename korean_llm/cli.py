@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import io
-import json
 import os
 import sys
 import warnings
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from korean_llm import __version__, cli_answers, cli_ask, cli_feedback, cli_hub, cli_search, cli_serve, console
+from korean_llm.cli_options import DeviceOption, EndpointModelOption, JsonOption, print_json
 from korean_llm.errors import KoreanLLMError
-from korean_llm.machine import Attention, Device, Machine, Origin, Tracker
+from korean_llm.machine import Attention, Machine, Origin, Tracker
 
 app = typer.Typer(
     name="korean-llm",
@@ -34,14 +34,7 @@ RecipePath = Annotated[
 ]
 RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="Run folder, for instance runs/quickstart.")]
 OutOption = Annotated[Path | None, typer.Option("--out", help="Run folder; by default runs/<recipe name>.")]
-DeviceOption = Annotated[Device, typer.Option("--device", help="Where models run.")]
 WorkersOption = Annotated[int, typer.Option("--workers", min=0, help="CPU workers; 0 means all cores.")]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
-
-
-def print_json(value: Any) -> None:
-    """One JSON value on stdout."""
-    sys.stdout.write(json.dumps(value, ensure_ascii=False, indent=1) + "\n")
 
 
 @app.command()
@@ -182,7 +175,7 @@ def demo(
     endpoint: Annotated[
         str | None, typer.Option("--endpoint", help="OpenAI-compatible base URL for the generative mode.")
     ] = None,
-    model: Annotated[str | None, typer.Option("--model", help="Model name at the endpoint.")] = None,
+    model: EndpointModelOption = None,
     cache: Annotated[
         bool, typer.Option("--cache", help="Keep answers and give them again to the same question.")
     ] = False,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from korean_llm import console
+from korean_llm.cli_options import JsonOption, print_json
 from korean_llm.errors import KoreanLLMError
 from korean_llm.machine import Device, Machine
 
@@ -31,7 +31,7 @@ def calibrate(
         ),
     ] = None,
     device: Annotated[Device, typer.Option("--device", help="Where the encoder runs.")] = "auto",
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Fit when an index says "not found", on questions that its documents do and do not answer.
 
@@ -51,7 +51,7 @@ def calibrate(
     answered = [text for text, evidence in rows if evidence]
     report = fit(index, answered, [text for text, evidence in rows if not evidence])
     if as_json:
-        sys.stdout.write(json.dumps(report, ensure_ascii=False, indent=1) + "\n")
+        print_json(report)
         return
     for half in ("fitted", "held_out"):
         part = report[half]

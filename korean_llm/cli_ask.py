@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from korean_llm import console
+from korean_llm.cli_options import DeviceOption, EndpointModelOption, JsonOption, print_json
 from korean_llm.errors import KoreanLLMError
-from korean_llm.machine import Device, Machine
+from korean_llm.machine import Machine
 
 if TYPE_CHECKING:
     from korean_llm.answering.answer import Answer, Answerer, Piece, Request, Step, Turn
@@ -50,10 +51,10 @@ def ask(
     endpoint: Annotated[
         str | None, typer.Option("--endpoint", help="OpenAI-compatible base URL for the generative mode.")
     ] = None,
-    model: Annotated[str | None, typer.Option("--model", help="Model name at the endpoint.")] = None,
+    model: EndpointModelOption = None,
     four_bit: Annotated[bool, typer.Option("--four-bit", help="Hold the model in 4-bit NF4; needs a GPU.")] = False,
-    device: Annotated[Device, typer.Option("--device", help="Where models run.")] = "auto",
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")] = False,
+    device: DeviceOption = "auto",
+    as_json: JsonOption = False,
 ) -> None:
     """Answer a question from a run's documents, with numbered citations.
 
@@ -110,7 +111,7 @@ def _print_json(answerer: Answerer, asked: Request) -> Answer:
     *_, last = _timed(answerer.stream(asked), seconds)
     assert last.answer is not None  # stream promises it
     value: dict[str, Any] = {**last.answer.as_dict(), "first_s": None, **seconds}
-    sys.stdout.write(json.dumps(value, ensure_ascii=False, indent=1) + "\n")
+    print_json(value)
     return last.answer
 
 

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import json
-import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from korean_llm import console
+from korean_llm.cli_options import JsonOption, print_json
 from korean_llm.errors import KoreanLLMError
 
 if TYPE_CHECKING:
     from korean_llm.answering.feedback import Feedback
 
 RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="Run folder, for instance runs/quickstart.")]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 
 feedback = typer.Typer(
     no_args_is_help=True,
@@ -32,14 +30,14 @@ def add_verbs(app: typer.Typer) -> None:
 
 
 @feedback.command()
-def show(folder: RunFolder, as_json: Json = False) -> None:
+def show(folder: RunFolder, as_json: JsonOption = False) -> None:
     """Count a run's answers, sessions, votes, edits, second tries, copies and opened citations.
 
     Example: `korean-llm feedback show runs/quickstart`
     """
     counts = _open(folder).counts()
     if as_json:
-        _print_json(counts)
+        print_json(counts)
     else:
         console.print_table("", ["feedback", "answers"], counts.items())
 
@@ -48,7 +46,7 @@ def show(folder: RunFolder, as_json: Json = False) -> None:
 def export(
     folder: RunFolder,
     out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder of the corpora; new or empty.")],
-    as_json: Json = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Write corpora of pairs, labels and examples that the preference and instruction stages read.
 
@@ -61,7 +59,7 @@ def export(
 
     report = write(_open(folder), out)
     if as_json:
-        _print_json(report)
+        print_json(report)
         return
     console.print_table(str(out), ["corpus", "rows"], report["rows"].items())
     for reason, count in sorted(report["dropped"].items()):
@@ -73,7 +71,7 @@ def export(
 def forget(
     folder: RunFolder,
     session: Annotated[str, typer.Option("--session", metavar="ID", help="Session whose answers are deleted.")],
-    as_json: Json = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Delete all that a session left: its answers, votes and edits. Corpora exported before are not touched.
 
@@ -81,7 +79,7 @@ def forget(
     """
     count = _open(folder).forget(session)
     if as_json:
-        _print_json({"answers": count})
+        print_json({"answers": count})
     else:
         console.note(f"{folder}: {count} answers of the session {session!r} are deleted")
 
@@ -95,7 +93,3 @@ def _open(folder: Path) -> Feedback:
     if not path.exists():
         raise KoreanLLMError(f"{folder} holds no feedback yet; collect some with `korean-llm demo {folder}`.")
     return Feedback(path)
-
-
-def _print_json(value: Any) -> None:
-    sys.stdout.write(json.dumps(value, ensure_ascii=False, indent=1) + "\n")

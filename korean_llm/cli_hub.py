@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
@@ -11,6 +9,7 @@ from typing import Annotated
 import typer
 
 from korean_llm import console
+from korean_llm.cli_options import JsonOption, print_json
 from korean_llm.errors import KoreanLLMError
 
 
@@ -39,7 +38,7 @@ def push(
     public: Annotated[bool, typer.Option("--public", help="Open to everyone; private otherwise.")] = False,
     branch: Annotated[str | None, typer.Option("--branch", help="Branch to push to; main otherwise.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the files; publish nothing.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Publish a run's model or adapter to the Hugging Face Hub, or to a folder, with a card in Korean and English.
 
@@ -56,7 +55,7 @@ def push(
         what, place, stage=stage, base=base, licence=licence, private=not public, branch=branch, dry_run=dry_run
     )
     if as_json:
-        sys.stdout.write(json.dumps(asdict(done), ensure_ascii=False, indent=1) + "\n")
+        print_json(asdict(done))
         return
     console.print_table("", ["file", "bytes"], [(name, f"{size:,}") for name, size in done.files.items()])
     where = done.url or done.place

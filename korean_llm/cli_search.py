@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from korean_llm import console
+from korean_llm.cli_options import EndpointModelOption, JsonOption, print_json
 from korean_llm.errors import KoreanLLMError
 from korean_llm.machine import Device, Machine
 
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from korean_llm.retrieval.beir import Question
 
 IndexFolder = Annotated[Path, typer.Argument(metavar="INDEX", help="Index folder, or the folder of a run with one.")]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 DeviceOption = Annotated[Device, typer.Option("--device", help="Where the encoder runs.")]
 SetOption = Annotated[
     Path | None,
@@ -58,7 +57,7 @@ def index(
     rebuild: Annotated[bool, typer.Option("--rebuild", help="Build again from the index's own documents.")] = False,
     workers: Annotated[int, typer.Option("--workers", min=0, help="Processes; 0 means all cores.")] = 0,
     device: DeviceOption = "auto",
-    as_json: Json = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Make a search index of documents, or bring one up to date: known ids are replaced, new ones added.
 
@@ -93,7 +92,7 @@ def index(
     state = {"documents": found.state.num_documents, "passages": found.state.num_passages}
     state["segments"] = len(found.state.segments)
     if as_json:
-        _print_json({**state, "encoder": found.state.encoder})
+        print_json({**state, "encoder": found.state.encoder})
     else:
         console.note(f"{folder}: " + ", ".join(f"{count:,} {name}" for name, count in state.items()))
 
@@ -103,7 +102,7 @@ def search(
     question: Annotated[str, typer.Argument(help="What to look for; - reads it from standard input.")],
     k: Annotated[int, typer.Option("-k", min=1, max=100, help="Number of hits.")] = 5,
     device: DeviceOption = "auto",
-    as_json: Json = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Search an index, or a run's; hits name document, character span and score.
 
@@ -113,7 +112,7 @@ def search(
     asked = sys.stdin.buffer.read().decode("utf-8", errors="replace") if question == "-" else question
     hits = _open(folder, device).search(asked, k=k)
     if as_json:
-        _print_json([hit._asdict() for hit in hits])
+        print_json([hit._asdict() for hit in hits])
         return
     for hit in hits:
         sys.stdout.write(f"[{hit.rank}] {hit.title} — {hit.document_id} {hit.start}–{hit.end}, {hit.score:.3f}\n")
@@ -131,7 +130,7 @@ def evaluate_search(
     ] = None,
     other: Annotated[Path | None, typer.Option("--other", metavar="INDEX", help="Compare with another index.")] = None,
     device: DeviceOption = "auto",
-    as_json: Json = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Measure recall@k, MRR and nDCG@10 with intervals; with --against or --other, two settings question by question.
 
@@ -147,7 +146,7 @@ def evaluate_search(
     if not against and other is None:
         report = evaluate.evaluate(found, asked, first)
         if as_json:
-            _print_json(report)
+            print_json(report)
         else:
             evaluate.print_metrics(f"{folder}, {report['questions']} questions", report["metrics"])
         return
@@ -157,7 +156,7 @@ def evaluate_search(
         asked, lambda: evaluate.measure(found, asked, first), lambda: evaluate.measure(theirs, asked, second)
     )
     if as_json:
-        _print_json(report)
+        print_json(report)
     else:
         evaluate.print_comparison(report)
 
@@ -171,10 +170,10 @@ def tune_search(
     endpoint: Annotated[
         str | None, typer.Option("--endpoint", help="OpenAI-compatible base URL: HyDE and multi-query are tried too.")
     ] = None,
-    model: Annotated[str | None, typer.Option("--model", help="Model name at the endpoint.")] = None,
+    model: EndpointModelOption = None,
     count: Annotated[int, typer.Option("--count", min=10, help="Questions to make where no set is given.")] = 200,
     device: DeviceOption = "auto",
-    as_json: Json = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Switch on the stages of a search that help on your questions for certain, and keep the table that says so.
 
@@ -195,7 +194,7 @@ def tune_search(
         found, asked, reranker=reranker, endpoint=endpoint, model=model, made_from_corpus=questions is None
     )  # fmt: skip
     if as_json:
-        _print_json(table)
+        print_json(table)
     else:
         print_tuning(table)
         console.note(f"the table is in {found.folder / TABLE}")
@@ -215,7 +214,3 @@ def _questions(path: Path) -> list[Question]:
     from korean_llm.retrieval.beir import load_questions
 
     return load_questions(path) if path.is_dir() else load_questions(path.parent, path.name)
-
-
-def _print_json(value: Any) -> None:
-    sys.stdout.write(json.dumps(value, ensure_ascii=False, indent=1) + "\n")

@@ -7,7 +7,8 @@ from typing import Annotated, Literal
 
 import typer
 
-from korean_llm.machine import Device, Machine
+from korean_llm.cli_options import DeviceOption, EndpointModelOption
+from korean_llm.machine import Machine
 
 EngineName = Literal["auto", "vllm", "llama.cpp", "transformers", "none"]
 
@@ -36,8 +37,8 @@ def serve(
     endpoint: Annotated[
         str | None, typer.Option("--endpoint", help="OpenAI-compatible base URL of a model that is served already.")
     ] = None,
-    model: Annotated[str | None, typer.Option("--model", help="Model name at the endpoint.")] = None,
-    device: Annotated[Device, typer.Option("--device", help="Where models run.")] = "auto",
+    model: EndpointModelOption = None,
+    device: DeviceOption = "auto",
     cache: Annotated[bool, typer.Option("--cache", help="Keep answers and give them again.")] = False,
     feedback: Annotated[
         bool, typer.Option("--feedback/--no-feedback", help="Keep answers, so that feedback on them can be sent.")

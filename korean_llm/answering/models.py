@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections import OrderedDict
 from pathlib import Path
 from threading import Lock
 
 from korean_llm import console
-from korean_llm.answering.writing.generate import LocalModel, ModelPlace, stage_model
+from korean_llm.answering.writing.generate import LocalModel, ModelPlace, named_base, stage_model
 from korean_llm.errors import KoreanLLMError
 from korean_llm.machine import Machine
 
@@ -90,7 +89,9 @@ class Models:
         """The adapter on the base that it names, or else on the run's model that it fits."""
         from korean_llm.hub import check_adapter
 
-        bases = _named_base(adapter) or [place.model for place in reversed(self.offered.values())]
+        named = named_base(adapter)
+        there = (named / "config.json").is_file()
+        bases = [named] if there else [place.model for place in reversed(self.offered.values())]
         problems: list[KoreanLLMError] = []
         for base in dict.fromkeys(bases):
             try:
@@ -102,10 +103,3 @@ class Models:
         raise (
             problems[0] if problems else KoreanLLMError(f"the run has no model for the adapter {adapter} to stand on.")
         )
-
-
-def _named_base(adapter: Path) -> list[Path]:
-    """The base folder that an adapter names relative to itself, if it is there."""
-    config = json.loads((adapter / "adapter_config.json").read_text(encoding="utf-8"))
-    base = (adapter / str(config.get("base_model_name_or_path") or "")).resolve()
-    return [base] if (base / "config.json").is_file() else []

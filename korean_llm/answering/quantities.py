@@ -6,15 +6,12 @@ import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
-_ONES = {"한": 1, "하나": 1, "두": 2, "둘": 2, "세": 3, "셋": 3, "네": 4, "넷": 4, "다섯": 5, "여섯": 6, "일곱": 7}
-_ONES |= {"여덟": 8, "아홉": 9}
-_TENS = {"열": 10, "스물": 20, "스무": 20, "서른": 30, "마흔": 40, "쉰": 50, "예순": 60, "일흔": 70, "여든": 80}
-_TENS |= {"아흔": 90}
+from korean_llm.answering.numerals import BEFORE_UNITS, DIGITS, LARGE, ONES, SMALL, TENS
+
+_ONES = {**ONES, **BEFORE_UNITS}
+_TENS = {**TENS, "스무": 20}
 _DAYS = {"하루": 1, "이틀": 2, "사흘": 3, "나흘": 4, "닷새": 5, "엿새": 6, "이레": 7, "여드레": 8, "아흐레": 9}
 _DAYS |= {"열흘": 10, "보름": 15}
-_DIGITS = {sign: value for value, sign in enumerate("일이삼사오육칠팔구", start=1)}
-_SMALL = {"십": 10, "백": 100, "천": 1_000}
-_LARGE = {"만": 10**4, "억": 10**8, "조": 10**12}
 
 _SAME_UNIT = {
     "%": ("퍼센트", "프로"),
@@ -101,7 +98,7 @@ def time_words(text: str) -> set[str]:
 def _arabic(text: str) -> float:
     total = 0.0
     for number, small, large in _ARABIC_PART.findall(text):
-        total += float(number.replace(",", "")) * _SMALL.get(small, 1) * _LARGE.get(large, 1)
+        total += float(number.replace(",", "")) * SMALL.get(small, 1) * LARGE.get(large, 1)
     return total
 
 
@@ -113,10 +110,10 @@ def _native(text: str) -> float:
 def _sino(text: str) -> float:
     total = part = digit = 0
     for sign in text:
-        if sign in _DIGITS:
-            digit = _DIGITS[sign]
-        elif sign in _SMALL:
-            part, digit = part + (digit or 1) * _SMALL[sign], 0
+        if sign in DIGITS:
+            digit = DIGITS[sign]
+        elif sign in SMALL:
+            part, digit = part + (digit or 1) * SMALL[sign], 0
         else:
-            total, part, digit = total + ((part + digit) or 1) * _LARGE[sign], 0, 0
+            total, part, digit = total + ((part + digit) or 1) * LARGE[sign], 0, 0
     return float(total + part + digit)

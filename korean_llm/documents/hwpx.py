@@ -9,13 +9,13 @@ import re
 from collections.abc import Iterator
 
 from korean_llm.documents.document import Piece
-from korean_llm.documents.flow import Flow
+from korean_llm.documents.markup import Markup
 from korean_llm.documents.package import Package
 from korean_llm.errors import KoreanLLMError
 
 _SECTION = re.compile(r"Contents/section(\d+)\.xml")
 _OUTLINE_STYLE = re.compile(r"(?:개요|outline|제목|heading)\s*([1-9])", re.IGNORECASE)
-_LEFT_OUT = {"header", "footer", "pageNum", "autoNum", "newNum", "hiddenComment"}
+_LEFT_OUT = frozenset({"header", "footer", "pageNum", "autoNum", "newNum", "hiddenComment"})
 _BREAKS = {"lineBreak": "\n", "tab": "\t", "nbSpace": "\u00a0", "fwSpace": " ", "hyphen": "-"}
 _MANIFEST = "META-INF/manifest.xml"
 
@@ -27,11 +27,7 @@ def pieces(package: Package) -> Iterator[Piece]:
     levels = _Levels(package)
     found = [(int(match[1]), name) for name in package.names if (match := _SECTION.fullmatch(name))]
     for _, name in sorted(found):
-        reader = _Reader(levels)
-        for _ in package.parse(name, reader.start, reader.end, reader.text):
-            yield from reader.flow.take()
-        reader.flow.close()
-        yield from reader.flow.take()
+        yield from _Reader(levels).read(package, name)
 
 
 class _Levels:
@@ -60,41 +56,17 @@ class _Levels:
         return self._by_style.get(style) or self._by_shape.get(shape, 0)
 
 
-class _Reader:
-    def __init__(self, levels: _Levels) -> None:
-        self.flow = Flow()
-        self._levels = levels
-        self._open_levels: list[int] = []
-        self._left_out = 0
-        self._in_text = 0
+class _Reader(Markup):
+    left_out = _LEFT_OUT
+    text_tags = frozenset({"t", "script"})  # script: an equation
 
-    def start(self, tag: str, attributes: dict[str, str]) -> None:
-        if tag in _LEFT_OUT or self._left_out:
-            self._left_out += tag in _LEFT_OUT
-        elif tag == "p":
-            self._open_levels.append(self._levels.of(attributes))
-            self.flow.start_paragraph()
-        elif tag in ("t", "script"):  # script: an equation
-            self._in_text += 1
-        elif tag in _BREAKS and self._in_text:
+    def __init__(self, headings: _Levels) -> None:
+        super().__init__()
+        self._headings = headings
+
+    def level(self, attributes: dict[str, str]) -> int:
+        return self._headings.of(attributes)
+
+    def other(self, tag: str, attributes: dict[str, str]) -> None:
+        if tag in _BREAKS and self.in_text:
             self.flow.text(_BREAKS[tag])
-        elif tag == "tr":
-            self.flow.start_row()
-        elif tag == "tc":
-            self.flow.start_cell()
-
-    def end(self, tag: str) -> None:
-        if self._left_out:
-            self._left_out -= tag in _LEFT_OUT
-        elif tag == "p":
-            self.flow.end_paragraph(self._open_levels.pop() if self._open_levels else 0)
-        elif tag in ("t", "script"):
-            self._in_text -= 1
-        elif tag == "tr":
-            self.flow.end_row()
-        elif tag == "tc":
-            self.flow.end_cell()
-
-    def text(self, text: str) -> None:
-        if self._in_text and not self._left_out:
-            self.flow.text(text)

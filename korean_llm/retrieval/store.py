@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from korean_llm import kiwi
-from korean_llm.artifact import MANIFEST, write_json
+from korean_llm.artifact import MANIFEST, sync, write_json
 from korean_llm.errors import KoreanLLMError
 from korean_llm.retrieval.analyzer import RULES_VERSION, Fields
 from korean_llm.retrieval.expand import Expansion
@@ -161,7 +161,7 @@ def commit(folder: Path, state: State, segments: Sequence[Entry]) -> State:
     for entry in segments:
         if (entry.name, entry.dead) not in on_disk:
             _flush_segment(folder / SEGMENTS / entry.name, entry, entry.name in {name for name, _ in on_disk})
-    _flush(folder / SEGMENTS)
+    sync(folder / SEGMENTS)
     state = replace(state, generation=state.generation + 1, segments=tuple(segments))
     value = {
         "schema": _SCHEMA,
@@ -172,7 +172,7 @@ def commit(folder: Path, state: State, segments: Sequence[Entry]) -> State:
         "segments": [entry.as_dict() for entry in segments],
     }
     write_json(folder / INDEX, value)
-    _flush(folder)
+    sync(folder)
     clean(folder, state)
     return state
 
@@ -196,12 +196,4 @@ def _flush_segment(folder: Path, entry: Entry, only_dead: bool) -> None:
     """Flush a new segment, or of an old one what says who is dead."""
     dead = folder / entry.dead if entry.dead else None
     for path in [folder, *(() if only_dead else folder.glob("*.*")), *((dead, *dead.glob("*")) if dead else ())]:
-        _flush(path)
-
-
-def _flush(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+        sync(path)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 from collections.abc import Iterator
@@ -16,6 +15,7 @@ from torch.distributed.tensor import DTensor
 from transformers import Trainer
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
+from korean_llm.artifact import sync
 from korean_llm.modeling.trainable import load_parameters, put, save_parameters, whole
 from korean_llm.training.chunked import ChunkedLoss
 
@@ -66,20 +66,12 @@ class WholeCheckpoints(Trainer):
 def publish(written: Path, folder: Path) -> None:
     """Move a written checkpoint into its folder, and drop all but the two newest."""
     for path in [*written.rglob("*"), written]:
-        _flush(path)
+        sync(path)
     shutil.rmtree(folder / written.name, ignore_errors=True)
     written.rename(folder / written.name)
-    _flush(folder)
+    sync(folder)
     for old in sorted(_checkpoints(folder), key=checkpoint_step)[:-_KEPT]:
         shutil.rmtree(old)
-
-
-def _flush(path: Path) -> None:
-    opened = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(opened)
-    finally:
-        os.close(opened)
 
 
 class PhaseTrainer(ChunkedLoss, WholeCheckpoints):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from korean_llm import artifact
 from korean_llm.answering.library import Library
 from korean_llm.machine import Machine
 from korean_llm.retrieval import Index
+from tests.answering.speaker import Server, speaking
 from tests.conftest import make_model, make_tokenizer
 
 DOCUMENTS = [
@@ -113,3 +115,10 @@ def library(run_folder: Path) -> Library:
 def index(library: Library) -> Index:
     """Its index."""
     return library.index
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    """A language model's server on loopback."""
+    with speaking() as running:
+        yield running

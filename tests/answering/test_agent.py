@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import threading
-from collections.abc import Iterator
 from pathlib import Path
 from threading import Event
 
@@ -29,15 +27,6 @@ SAID = "버들도서관은 매주 월요일에 쉽니다 [1]."
 
 def call(tool: str, **arguments: object) -> str:
     return json.dumps({"tool": tool, **arguments}, ensure_ascii=False)
-
-
-@pytest.fixture
-def server() -> Iterator[Server]:
-    running = Server()
-    threading.Thread(target=running.serve_forever, daemon=True).start()
-    yield running
-    running.shutdown()
-    running.server_close()
 
 
 @pytest.fixture

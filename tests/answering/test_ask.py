@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import threading
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -20,15 +18,6 @@ SAID = "버들도서관은 매주 월요일에 쉽니다 [1]."
 
 def ask(*arguments: object) -> Result:
     return CliRunner().invoke(app, ["ask", *map(str, arguments), "--device", "cpu"])
-
-
-@pytest.fixture
-def server() -> Iterator[Server]:
-    running = Server()
-    threading.Thread(target=running.serve_forever, daemon=True).start()
-    yield running
-    running.shutdown()
-    running.server_close()
 
 
 def test_json_tells_the_time_to_the_first_text(run_folder: Path) -> None:

@@ -6,7 +6,6 @@ import logging
 import socket
 import threading
 import time
-from collections.abc import Iterator
 from threading import Event
 
 import pytest
@@ -20,15 +19,6 @@ from tests.answering.speaker import Server
 
 MESSAGES = [{"role": "user", "content": "도서관은 언제 쉬나요?"}]
 SOON = Patience(connect_s=1, read_s=0.4, total_s=5, retries=2, backoff_s=0.01)
-
-
-@pytest.fixture
-def server() -> Iterator[Server]:
-    running = Server()
-    threading.Thread(target=running.serve_forever, daemon=True).start()
-    yield running
-    running.shutdown()
-    running.server_close()
 
 
 def said(endpoint: Endpoint, sampling: Sampling = GREEDY, stop: Event | None = None) -> str:

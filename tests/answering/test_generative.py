@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Event
@@ -23,15 +22,6 @@ from tests.answering.conftest import text_of
 from tests.answering.speaker import Server
 
 QUESTION = "버들도서관은 무슨 요일에 쉬나요?"
-
-
-@pytest.fixture
-def server() -> Iterator[Server]:
-    running = Server()
-    threading.Thread(target=running.serve_forever, daemon=True).start()
-    yield running
-    running.shutdown()
-    running.server_close()
 
 
 @pytest.fixture

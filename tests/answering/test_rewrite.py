@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import threading
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -65,15 +63,6 @@ def test_phrases_and_particles() -> None:
     ]
     assert [with_particle(word, "으로") for word in ("집", "길", "차")] == ["집으로", "길로", "차로"]
     assert phrases("") == []
-
-
-@pytest.fixture
-def server() -> Iterator[Server]:
-    running = Server()
-    threading.Thread(target=running.serve_forever, daemon=True).start()
-    yield running
-    running.shutdown()
-    running.server_close()
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import threading
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -12,7 +11,7 @@ import pytest
 
 from korean_llm.answering.feedback import Feedback, feedback_path
 from tests.answering.conftest import text_of, write_run
-from tests.answering.speaker import Server
+from tests.answering.speaker import Server, speaking
 from tests.demo.conftest import CHROMIUM_IS_HERE, SHOTS, SIZES, Demo, Visit, started
 
 QUESTION = "도서관은 무슨 요일에 쉬나요?"
@@ -23,11 +22,8 @@ pytestmark = CHROMIUM_IS_HERE
 @pytest.fixture(scope="module")
 def speaker() -> Iterator[Server]:
     """A language model's server on loopback."""
-    running = Server()
-    threading.Thread(target=running.serve_forever, daemon=True).start()
-    yield running
-    running.shutdown()
-    running.server_close()
+    with speaking() as running:
+        yield running
 
 
 @pytest.fixture(scope="module")

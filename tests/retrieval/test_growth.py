@@ -136,7 +136,7 @@ def test_only_one_process_writes_and_a_runs_index_is_left_alone(tmp_path: Path) 
 STEPS = {
     "save_arrays",
     "save",
-    "_flush",
+    "sync",
     "write_json",
     "clean",
     "commit",

@@ -25,6 +25,7 @@ from korean_llm.serving.offer import Settings, opened
 from korean_llm.serving.shield import Shield
 from tests.answering.conftest import write_run
 from tests.answering.speaker import Server as Speaker
+from tests.answering.speaker import speaking
 from tests.retrieval.conftest import encoder  # noqa: F401 — a fixture
 
 KEY = "0123456789abcdef-key"
@@ -105,10 +106,5 @@ def _address(process: subprocess.Popen[bytes], log: Path) -> str:
 @pytest.fixture(scope="module")
 def speaker() -> Iterator[Speaker]:
     """A language model behind an endpoint that says what it is told to."""
-    from threading import Thread
-
-    server = Speaker()
-    Thread(target=server.serve_forever, daemon=True).start()
-    yield server
-    server.shutdown()
-    server.server_close()
+    with speaking() as running:
+        yield running

@@ -30,8 +30,8 @@ def _train(model: Path, corpus: Path, out: Path, gpus: int, slow: float, changes
     os.dup2(log, 2)
     torch.set_num_threads(1)
     if slow:
-        flush = checkpoints._flush
-        checkpoints._flush = lambda path: (time.sleep(slow), flush(path))
+        flush = checkpoints.sync
+        checkpoints.sync = lambda path: (time.sleep(slow), flush(path))
     out.mkdir(exist_ok=True)
     try:
         run(settings(**changes), {"model": model, "corpus": corpus}, out, Machine("cpu", 1, gpus=gpus), 17)

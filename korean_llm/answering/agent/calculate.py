@@ -8,14 +8,13 @@ from collections.abc import Callable
 from decimal import Decimal, localcontext
 from fractions import Fraction
 
+from korean_llm.answering.numerals import LARGE, SMALL
 from korean_llm.errors import KoreanLLMError
 
 MAX_CHARS = 300
 _MAX_BITS = 512
 _MAX_EXPONENT = 64
 
-_SMALL = {"십": 10, "백": 100, "천": 1_000}
-_LARGE = {"만": 10**4, "억": 10**8, "조": 10**12}
 _DIGITS = r"\d[\d,]*(?:\.\d+)?"
 _PART = re.compile(rf"({_DIGITS})?\s*([십백천만억조])")
 _KOREAN_NUMBER = re.compile(rf"(?:(?:{_DIGITS})?\s*[십백천만억조]\s*)+(?:{_DIGITS}(?!\s*[\d%.]))?")
@@ -78,11 +77,11 @@ def korean_number(text: str) -> str:
     for match in _PART.finditer(text):
         number, unit = match[1], match[2]
         value = Fraction((number or "0").replace(",", ""))
-        if unit in _SMALL:
-            section += (value if number else 1) * _SMALL[unit]
+        if unit in SMALL:
+            section += (value if number else 1) * SMALL[unit]
         else:
             section += value
-            total += (section or 1) * _LARGE[unit]
+            total += (section or 1) * LARGE[unit]
             section = Fraction(0)
         at = match.end()
     rest = text[at:].strip().replace(",", "")

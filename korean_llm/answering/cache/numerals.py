@@ -5,16 +5,12 @@ from __future__ import annotations
 import re
 from itertools import pairwise
 
-_ONES = dict(zip(("하나", "둘", "셋", "넷", "다섯", "여섯", "일곱", "여덟", "아홉"), range(1, 10), strict=True))
-_BEFORE_UNITS = {"한": 1, "두": 2, "세": 3, "네": 4}
-_TENS = dict(zip(("열", "스물", "서른", "마흔", "쉰", "예순", "일흔", "여든", "아흔"), range(10, 100, 10), strict=True))
-_NATIVE = {**_ONES, **_BEFORE_UNITS}
+from korean_llm.answering.numerals import BEFORE_UNITS, DIGITS, LARGE, ONES, SMALL, TENS
+
+_NATIVE = {**ONES, **BEFORE_UNITS}
 _COUNTED = frozenset(["시", "시간", "달", "살", "명", "사람", "개", "개월", "주", "주일", "가지", "마리", "잔"])
 """Units that Korean counts only: 3번 may be 세 번 or number three, 2분 two minutes and 두 분 two people."""
 
-_DIGITS = dict(zip("일이삼사오육칠팔구", range(1, 10), strict=True))
-_SMALL = {"십": 10, "백": 100, "천": 1000}
-_LARGE = {"만": 10**4, "억": 10**8, "조": 10**12}
 _PLAIN = re.compile(r"(?:[1-9]\d{0,2}(?:,\d{3})+|[1-9]\d*|0)\Z")
 _PARTS = re.compile(r"\d+|.")
 
@@ -29,7 +25,7 @@ def with_values(tokens: list[tuple[str, str]]) -> list[tuple[str, str]]:
             end += 1
         forms = [form for form, _ in tokens[at:end]]
         counted = end < len(tokens) and tokens[end][0] in _COUNTED
-        value = number(forms) if counted or not any(form in _NATIVE or form in _TENS for form in forms) else None
+        value = number(forms) if counted or not any(form in _NATIVE or form in TENS for form in forms) else None
         out += [(f"#{value}", "#")] if value is not None else tokens[at : max(end, at + 1)]
         at = max(end, at + 1)
     return out
@@ -46,7 +42,7 @@ def number(forms: list[str]) -> int | None:
     """The value of numerals that stand side by side, or None where they are not one whole number."""
     if len(forms) == 1 and _PLAIN.match(forms[0]):
         return int(forms[0].replace(",", ""))
-    if forms and all(form in _NATIVE or form in _TENS for form in forms):
+    if forms and all(form in _NATIVE or form in TENS for form in forms):
         return _native(forms)
     beside = any(one[-1].isdecimal() and other[0].isdecimal() for one, other in pairwise(forms))
     if not forms or beside or any("." in form or form.startswith("0") for form in forms):
@@ -55,7 +51,7 @@ def number(forms: list[str]) -> int | None:
 
 
 def _native(forms: list[str]) -> int | None:
-    tens = _TENS.get(forms[0], 0)
+    tens = TENS.get(forms[0], 0)
     rest = forms[1:] if tens else forms
     if len(rest) > 1 or (rest and rest[0] not in _NATIVE):
         return None
@@ -67,15 +63,15 @@ def _sino(text: str) -> int | None:
     total = section = digit = 0
     large, small = 10**16, 10**4
     for part in _PARTS.findall(text):
-        if part.isdecimal() or part in _DIGITS:
+        if part.isdecimal() or part in DIGITS:
             if digit:
                 return None
-            digit = int(part) if part.isdecimal() else _DIGITS[part]
-        elif part in _SMALL and _SMALL[part] < small:
-            small = _SMALL[part]
+            digit = int(part) if part.isdecimal() else DIGITS[part]
+        elif part in SMALL and SMALL[part] < small:
+            small = SMALL[part]
             section, digit = section + (digit or 1) * small, 0
-        elif part in _LARGE and _LARGE[part] < large:
-            large, small = _LARGE[part], 10**4
+        elif part in LARGE and LARGE[part] < large:
+            large, small = LARGE[part], 10**4
             total, section, digit = total + ((section + digit) or 1) * large, 0, 0
         else:
             return None

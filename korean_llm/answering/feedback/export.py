@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from collections import Counter
 from collections.abc import Callable
@@ -14,7 +13,7 @@ import yaml
 
 from korean_llm.answering.feedback.rows import Row, Rows, rows_of
 from korean_llm.answering.feedback.store import Feedback
-from korean_llm.artifact import hash_file, partial_folder
+from korean_llm.artifact import hash_file, partial_folder, sync
 from korean_llm.corpus.card import CARD
 from korean_llm.errors import KoreanLLMError
 from korean_llm.training.examples import read_examples, read_judged, read_pairs
@@ -97,19 +96,11 @@ def _write(folder: Path, name: str, rows: list[Row], masked: Counter[str]) -> No
     (folder / CARD).write_text(text, encoding="utf-8", newline="\n")
     _READERS[name]([str(folder.resolve())])
     for path in (folder / _ROWS, folder / CARD, folder):
-        _flush(path)
+        sync(path)
 
 
 def _put(aside: Path, out: Path) -> None:
     if out.exists():
         out.rmdir()
     aside.rename(out)
-    _flush(out.absolute().parent)
-
-
-def _flush(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+    sync(out.absolute().parent)

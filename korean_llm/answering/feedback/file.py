@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import sqlite3
 import tempfile
 from pathlib import Path
 from typing import Any
 
+from korean_llm.artifact import sync
 from korean_llm.errors import KoreanLLMError
 
 VERSION = 1
@@ -73,11 +73,7 @@ def _make(path: Path) -> None:
             path.hardlink_to(new)
         except FileExistsError:
             return
-        folder = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+        sync(path.parent)
 
 
 def _checked(connection: sqlite3.Connection, path: Path) -> sqlite3.Connection:

@@ -114,10 +114,15 @@ def stage_model(stage: Path) -> ModelPlace | None:
     return ModelPlace(stage / "model") if (stage / "model" / "config.json").exists() else None
 
 
+def named_base(adapter: Path) -> Path:
+    """The base folder that an adapter names relative to itself; whether it is there is not looked at."""
+    config = json.loads((adapter / "adapter_config.json").read_text(encoding="utf-8"))
+    return (adapter / str(config.get("base_model_name_or_path") or "")).resolve()
+
+
 def _tuned(adapter: Path) -> ModelPlace:
     """An adapter and the base that it names, relative to itself."""
-    config = json.loads((adapter / "adapter_config.json").read_text(encoding="utf-8"))
-    base = (adapter / config["base_model_name_or_path"]).resolve()
+    base = named_base(adapter)
     if not (base / "config.json").exists():
         raise KoreanLLMError(f"the adapter {adapter} stands on {base}, which is missing; run its recipe again.")
     return ModelPlace(base, adapter)
