@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -17,11 +18,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from korean_llm.answering.asked import asked_kind, is_small_talk
-from korean_llm.answering.evidence import NUM_READ, Evidence
+from korean_llm.answering.evidence import Evidence, Sentence
 from korean_llm.artifact import MANIFEST
 from korean_llm.errors import KoreanLLMError
 from korean_llm.retrieval import Index
-from korean_llm.retrieval.analyzer import bigram_terms, morpheme_terms
 
 if TYPE_CHECKING:
     from korean_llm.retrieval.encoder import Encoder
@@ -102,64 +102,58 @@ def search_kind(index: Index) -> str:
 
 
 def features(index: Index, evidence: Evidence) -> dict[str, float]:
-    """What says whether a question is answered, each about in [−1, 1]; with an encoder four more.
+    """What says whether a question is answered, each about in [−1, 1]; with an encoder two more.
 
-    Terms are weighted by their rarity in the index. kind_missing: no sentence holds a thing of the kind asked for,
-    such as a number with the unit asked for; fitting sentences do. Leads compare with the mean of the hits from the
-    fourth on. Cosines are stretched so that unrelated texts have 0: encoders differ in that more than in anything.
+    lexical: the best hit's words, of all that are asked for; document_covered: the same of the likeliest sentence's
+    document. kind_short: how much of the kind of thing asked for, such as a number with the unit asked for, the
+    likeliest sentence lacks; kind_missing: whether all do. passage_share: how likely the likeliest passage is beside
+    the others. nearness: of the likeliest sentence; cosines are stretched so that unrelated texts have 0, for encoders
+    differ in that more than in anything.
+
+    Two things tell much on the shipped questions and are left out. How long a question is: there, questions with an
+    answer happen to be longer. How far the best hit is ahead of the others: with few documents there are no others,
+    and more than half of the answers would be withheld.
     """
-    found = _by_words(index, evidence)
+    sentences = evidence.sentences
+    best = max(sentences, key=lambda sentence: sentence.score)
     kind = asked_kind(evidence.question)
-    fitting = [sentence for sentence in evidence.sentences if kind is None or kind(sentence.text)]
-    found["kind_missing"] = float(not fitting)
-    found["lead"] = _lead([hit.score for hit in evidence.hits], relative=index.dense is None)
-    if index.dense is not None:
+    asked = rarity(index, set(evidence.terms))
+    found = {
+        "lexical": max(hit.lexical for hit in evidence.hits) / (sum(asked.values()) or 1.0),
+        "document_covered": _document_covered(index, best, asked),
+        "kind_short": 0.0 if kind is None else 1 - kind(best.text),
+        "kind_missing": float(kind is not None and not any(kind(sentence.text) for sentence in sentences)),
+        "passage_share": _passage_share(sentences),
+    }
+    if index.dense is not None and best.nearness is not None:
         zero = _zero(index.dense.encoder)
-        dense = [(cosine - zero) / (1 - zero) for cosine in sorted(hit.dense or 0.0 for hit in evidence.hits)[::-1]]
-        found["passage_cosine"] = dense[0]
-        found["cosine_lead"] = _lead(dense, relative=False)
-        for name, among in (("sentence_cosine", evidence.sentences), ("fitting_cosine", fitting)):
-            taken = [sentence.cosine for sentence in among if sentence.cosine is not None]
-            found[name] = (max(taken) - zero) / (1 - zero) if taken else 0.0
+        found["passage_cosine"] = (max(hit.dense or 0.0 for hit in evidence.hits) - zero) / (1 - zero)
+        found["nearness"] = (best.nearness - zero) / (1 - zero)
     return found
 
 
-def _by_words(index: Index, evidence: Evidence) -> dict[str, float]:
-    asked = rarity(index, set(evidence.terms))
-    hits = evidence.hits[:NUM_READ]
-    passages = [set(terms) for terms in morpheme_terms(f"{hit.title}\n{hit.text}" for hit in hits)]
-    single = [set(terms) for terms in morpheme_terms(sentence.text for sentence in evidence.sentences)]
-    best = max(evidence.sentences, key=lambda sentence: sentence.score)
-    document = index.document(best.hit.document_id)
-    whole = f"{best.hit.title}\n{document.text if document else best.hit.text}".lower()
-    nouns = {term: weight for term, weight in asked.items() if term not in _QUESTION_WORDS}
-    missing = [weight for term, weight in nouns.items() if term not in f"{best.hit.title}\n{best.hit.text}".lower()]
-    pairs = dict.fromkeys(bigram_terms(evidence.question), 1.0)
-    return {
-        "covered": max(_share(asked, terms) for terms in passages),
-        "sentence_covered": max(_share(asked, terms) for terms in single),
-        "document_covered": _share(nouns, {term for term in nouns if term in whole}),
-        "missing": max(missing, default=0.0) / math.log(2 + 2 * index.state.num_passages),
-        "bigrams": max(_share(pairs, set(bigram_terms(sentence.text))) for sentence in evidence.sentences),
-        "lexical": max(hit.lexical for hit in evidence.hits) / (sum(asked.values()) or 1.0),
-    }
+def _document_covered(index: Index, sentence: Sentence, asked: Mapping[str, float]) -> float:
+    """The share of the terms asked for, by rarity, that stand in a sentence's document or its title."""
+    document = index.document(sentence.hit.document_id)
+    whole = f"{sentence.hit.title}\n{document.text if document else sentence.hit.text}".lower()
+    named = {term: weight for term, weight in asked.items() if term not in _QUESTION_WORDS}
+    total = sum(named.values())
+    return sum(weight for term, weight in named.items() if term in whole) / total if total else 0.0
+
+
+def _passage_share(sentences: Sequence[Sentence]) -> float:
+    """The probability of the likeliest passage, by the softmax over all sentences."""
+    highest = max(sentence.score for sentence in sentences)
+    shares: dict[int, float] = defaultdict(float)
+    for sentence in sentences:
+        shares[sentence.hit.rank] += math.exp(sentence.score - highest)
+    return max(shares.values()) / sum(shares.values())
 
 
 def rarity(index: Index, terms: set[str]) -> dict[str, float]:
     """BM25's inverse document frequency of each term in the index; 1 where its analyzer counts no morphemes."""
     weights = {term: index.lexical.weighted(([term], [])).weights_Q for term in terms}
     return {term: float(weight[0]) if len(weight) else 1.0 for term, weight in weights.items()}
-
-
-def _share(weights: Mapping[str, float], held: set[str]) -> float:
-    total = sum(weights.values())
-    return sum(weight for term, weight in weights.items() if term in held) / total if total else 0.0
-
-
-def _lead(scores: list[float], *, relative: bool) -> float:
-    """By how much the first is ahead of the fourth and later ones; relative: as a share of itself."""
-    rest = float(np.mean(scores[3:])) if len(scores) > 3 else 0.0
-    return (scores[0] - rest) / (abs(scores[0]) + 1e-9) if relative else scores[0] - rest
 
 
 @lru_cache(maxsize=8)

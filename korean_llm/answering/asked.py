@@ -7,7 +7,8 @@ from collections.abc import Callable
 
 from korean_llm.answering.quantities import quantities, time_words, unit_of
 
-Holds = Callable[[str], bool]
+Holds = Callable[[str], float]
+"""Text → the share of what is asked for that it holds, in [0, 1]."""
 
 _HOW_MANY = re.compile(r"몇\s*([가-힣]{1,4}|[A-Za-z]{1,2}\b|%)")
 _MONEY = re.compile(
@@ -37,15 +38,15 @@ _BETWEEN = re.compile(r"[\s.,!?~…·]*")
 
 
 def asked_kind(question: str) -> Holds | None:
-    """Whether a text holds what a question asks for; None where its words do not say what kind of thing that is."""
+    """How much of what a question asks for a text holds; None where its words do not say what kind of thing that is."""
     if units := {unit for name in _HOW_MANY.findall(question) if (unit := _unit(name))}:
-        return lambda text: _holds(text, set().union(*(_ALIKE.get(unit, {unit}) for unit in units)))
+        return lambda text: sum(_holds(text, _ALIKE.get(unit, {unit})) for unit in units) / len(units)
     if _MONEY.search(question):
-        return lambda text: _holds(text, {"원"})
+        return lambda text: float(_holds(text, {"원"}))
     if _TIME.search(question):
-        return lambda text: bool(_SEASONS.search(text) or time_words(text)) or _holds(text, _TIME_UNITS)
+        return lambda text: float(bool(_SEASONS.search(text) or time_words(text)) or _holds(text, _TIME_UNITS))
     if "얼마" in question:
-        return lambda text: any(True for _ in quantities(text))
+        return lambda text: float(any(True for _ in quantities(text)))
     return None
 
 

@@ -12,9 +12,9 @@ from itertools import pairwise
 
 from korean_llm.answering.answer import Citation, Piece
 from korean_llm.answering.cite import verified
-from korean_llm.answering.evidence import lexical_scores
 from korean_llm.answering.polarity import agree
 from korean_llm.answering.quantities import is_number, quantities, time_words
+from korean_llm.answering.scoring import lexical_scores
 from korean_llm.kiwi import analyse, sentences
 from korean_llm.retrieval import Index
 from korean_llm.retrieval.analyzer import morpheme_terms

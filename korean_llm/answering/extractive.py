@@ -14,8 +14,8 @@ from korean_llm.answering.evidence import Sentence
 from korean_llm.retrieval import Index
 
 MAX_SENTENCES = 3
-MARGIN = 3.0
-"""A sentence is added while its score is at most this many standard deviations below the best one's."""
+MARGIN = 2.0
+"""A sentence is added while it is at most e to the power of this times less likely than the best one."""
 
 NUM_NEAREST = 3
 NOT_FOUND = "물으신 내용을 이 문서들에서 찾지 못했습니다."
@@ -55,8 +55,8 @@ class ExtractiveAnswerer(Answerer):
 def choose(sentences: Sequence[Sentence]) -> list[Sentence]:
     """The best sentence and up to two more of the same passage, in its order.
 
-    On the shipped questions the passage cited first is the right one for 76 % so; sentences from all over the document
-    begin with its introduction and came to 58 %.
+    Sentences from all over the document begin with its introduction: on the shipped questions the passage cited first
+    was the right one far less often so.
     """
     best = max(sentences, key=lambda sentence: sentence.score, default=None)
     if best is None:

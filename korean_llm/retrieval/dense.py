@@ -62,13 +62,17 @@ class Dense:
         """(scores, small passages): the best small passage of each wanted passage, −1 where it has none."""
         scores, small = np.full(len(numbers), -1.0, np.float32), np.full(len(numbers), -1, np.int64)
         for at, number in enumerate(numbers):
-            segment = int(np.searchsorted(self._offsets, number, side="right")) - 1
-            part = self._parts[segment]
-            low, high = np.searchsorted(part.owners_M, [number - self._offsets[segment]] * 2 + np.array([0, 1]))
-            if high > low:
-                own = part.vectors.vectors_MD[low:high] @ query_D
-                scores[at], small[at] = own.max(), low + own.argmax() + self._small_offsets[segment]
+            first, own = self.small_scores(query_D, number)
+            if len(own):
+                scores[at], small[at] = own.max(), first + own.argmax()
         return scores, small
+
+    def small_scores(self, query_D: np.ndarray, number: int) -> tuple[int, np.ndarray]:
+        """(first, scores): the small passages of a passage, which lie together, and the score of each."""
+        segment = int(np.searchsorted(self._offsets, number, side="right")) - 1
+        part = self._parts[segment]
+        low, high = np.searchsorted(part.owners_M, [number - self._offsets[segment]] * 2 + np.array([0, 1]))
+        return int(low + self._small_offsets[segment]), part.vectors.vectors_MD[low:high] @ query_D
 
 
 def open_dense(encoder: Encoder, segments: Sequence[Segment]) -> Dense:

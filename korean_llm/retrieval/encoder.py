@@ -19,7 +19,6 @@ from korean_llm.machine import Machine
 _BATCH = 32
 _GPU_BATCH = 256
 _KEPT_QUERIES = 1_000
-_KEPT_SENTENCES = 20_000
 
 
 class Encoder:
@@ -29,7 +28,6 @@ class Encoder:
         self.model = load_encoder(folder, machine)
         self.query_prefix, self.passage_prefix = query_prefix, passage_prefix
         self._queries: dict[str, np.ndarray] = {}
-        self._sentences: dict[str, np.ndarray] = {}
         self._batch = _GPU_BATCH if self.model.device.type == "cuda" else _BATCH
 
     @property
@@ -58,19 +56,6 @@ class Encoder:
                 self._queries.clear()
             self._queries[text] = found
         return found
-
-    def sentences(self, texts: Sequence[str]) -> np.ndarray:
-        """(M, D) float32 as `passages` gives them; the last ones are kept, for many questions lead to the same ones."""
-        known = {text: self._sentences.get(text) for text in texts}
-        found = {text: vector for text, vector in known.items() if vector is not None}
-        missing = [text for text in known if text not in found]
-        if missing:
-            new = dict(zip(missing, self.passages(missing), strict=True))
-            if len(self._sentences) + len(new) > _KEPT_SENTENCES:
-                self._sentences.clear()
-            self._sentences.update(new)
-            found |= new
-        return np.stack([found[text] for text in texts])
 
     def _encode(self, texts: list[str]) -> np.ndarray:
         found = self.model.encode(

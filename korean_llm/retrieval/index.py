@@ -331,12 +331,30 @@ class Index:
         focus: Iterable[tuple[int, int] | None] = repeat(None)
         if self.dense is not None and query_D is not None:
             similar, small = self.dense.scores_of(query_D, numbers)
-            dense, focus = similar.tolist(), [self._small_span(number) for number in small.tolist()]
+            dense, focus = similar.tolist(), [None if n < 0 else self._small_span(n) for n in small.tolist()]
         return list(map(self._hit, count(1), numbers, scores, lexical, dense, focus))
 
-    def _small_span(self, number: int) -> tuple[int, int] | None:
-        if number < 0:
-            return None
+    def nearness(self, question: str, hit: Hit) -> list[tuple[int, int, float]]:
+        """(start, end, cosine with the question) of the small passages of a hit, in characters of its document.
+
+        Empty without an encoder, and for a passage that is not in the index.
+        """
+        number = self._number(hit) if self.dense is not None else None
+        if self.dense is None or number is None:
+            return []
+        first, scores = self.dense.small_scores(self.dense.encoder.query(question), number)
+        return [(*self._small_span(first + at), score) for at, score in enumerate(scores.tolist())]
+
+    def _number(self, hit: Hit) -> int | None:
+        """The number of the living passage that a hit is."""
+        for segment, offset in zip(self._segments, self._starts, strict=False):
+            if (document := segment.find(hit.document_id)) is not None:
+                low, high = np.searchsorted(segment.passages_N5[:, 0], [document, document + 1])
+                starts = segment.passages_N5[low:high, 1].tolist()
+                return offset + int(low) + starts.index(hit.start) if hit.start in starts else None
+        return None
+
+    def _small_span(self, number: int) -> tuple[int, int]:
         at = int(np.searchsorted(self._small_offsets, number, side="right")) - 1
         _, start, end = self._segments[at].small_M3[number - self._small_offsets[at]].tolist()
         return start, end

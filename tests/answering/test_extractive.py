@@ -114,7 +114,7 @@ def test_evidence_is_scored_with_and_without_an_encoder(index: Index, encoder: P
     scores = []
     for opened in (index, dense):
         evidence = gather(opened, question)
-        assert 0 < features(opened, evidence)["covered"] <= 1 + 1e-9
+        assert 0 < features(opened, evidence)["document_covered"] <= 1 + 1e-9
         scored = [s for s in evidence.sentences if s.hit.document_id == "library"]
         scores.append({sentence.text: sentence.score for sentence in scored})
         for sentence in scored:

@@ -79,9 +79,9 @@ def main() -> None:
     )
     rows = [row for name in SETS for row in read_rows(load_card(name))]
     print(f"{folder}: {index.state.num_passages} passages, {len(rows)} questions, encoder: {index.state.encoder}\n")
-    missed = [*abstention(index, [row for row in rows if held_out(row["question"])])]
     answerable = [row for row in rows if row["evidence"]]
-    missed += [*right_passage(index, answerable), *citations(index, answerable)]
+    missed = [*right_passage(index, answerable)]  # first, so that no question has been encoded before it is timed
+    missed += [*abstention(index, [row for row in rows if held_out(row["question"])]), *citations(index, answerable)]
     for line in missed:
         print(f"not held: {line}")
     sys.exit(1 if missed else 0)
@@ -93,7 +93,7 @@ def abstention(index: Index, rows: list[dict[str, Any]]) -> Iterator[str]:
     for row in rows:
         kind = "answerable" if row["evidence"] else row["id"].split("-")[0]
         kinds.setdefault(kind, []).append(is_answered(index, gather(index, row["question"])))
-    print("| questions of the held-out half | number | answered | refused |\n|---|---|---|---|")
+    print("\n| questions of the held-out half | number | answered | refused |\n|---|---|---|---|")
     others = [one for kind, found in kinds.items() if kind != "answerable" for one in found]
     for kind, found in [*kinds.items(), ("all unanswerable", others)]:
         print(f"| {kind} | {len(found)} | {np.mean(found):.1%} | {1 - np.mean(found):.1%} |", flush=True)
@@ -106,7 +106,7 @@ def abstention(index: Index, rows: list[dict[str, Any]]) -> Iterator[str]:
 def right_passage(index: Index, rows: list[dict[str, Any]]) -> Iterator[str]:
     """Where the first citation of extractive answers lies, and what they cost."""
     answerer = ExtractiveAnswerer(index, "")
-    answerer.answer(rows[0]["question"])  # numba and Kiwi start with the first question
+    answerer.answer("문서에는 무엇이 적혀 있나요?")  # numba and Kiwi start with the first question
     seconds, cpu, document, passage, span, answered = [], [], [], [], [], 0
     for row in rows:
         start = process_time()
@@ -117,7 +117,7 @@ def right_passage(index: Index, rows: list[dict[str, Any]]) -> Iterator[str]:
         document.append(bool(answer.citations) and answer.citations[0].document_id == row["document_id"])
         passage.append(answer.found and _overlaps(index, row, _first_place(answer)))
         span.append(any(_overlaps(index, row, (c.document_id, c.start, c.end)) for c in answer.citations))
-    print(f"\n| extractive answers to {len(rows)} answerable questions | share |\n|---|---|")
+    print(f"| extractive answers to {len(rows)} answerable questions | share |\n|---|---|")
     print(f"| answered | {answered / len(rows):.1%} |")
     print(f"| first citation in the right document | {np.mean(document):.1%} |")
     print(f"| passage cited first overlaps the evidence | {np.mean(passage):.1%} |")
