@@ -41,6 +41,11 @@ _QUESTION_WORDS = frozenset(
 )
 
 
+_BY_WORDS = frozenset({"lexical", "document_covered", "kind_short", "kind_missing", "passage_share"})
+_FEATURES = {"lexical": _BY_WORDS, "hybrid": _BY_WORDS | {"passage_cosine", "nearness"}}
+_ANEW = "delete it, or write it anew with `korean-llm calibrate`."
+
+
 @dataclass(frozen=True)
 class Calibration:
     """A fitted model. model: feature → mean, scale and weight; a question counts as answered from `threshold` on."""
@@ -79,20 +84,21 @@ def calibration_place(index: Index) -> Path:
 def calibration_of(index: Index) -> Calibration:
     """The index's own calibration where it has one for how it searches, else the shipped one.
 
-    Raises KoreanLLMError where its own is damaged.
+    Raises KoreanLLMError where its own is damaged, or of a version that went by other features.
     """
     kind = search_kind(index)
     for path in (calibration_place(index), _SHIPPED):
         try:
             value = json.loads(path.read_text(encoding="utf-8")).get(kind)
-            if value is not None:
-                return Calibration(value["model"], value["bias"], value["threshold"])
+            found = Calibration(value["model"], value["bias"], value["threshold"]) if value is not None else None
         except FileNotFoundError:
             continue
         except (ValueError, KeyError, TypeError, AttributeError):
-            raise KoreanLLMError(
-                f"the calibration {path} is damaged; delete it, or write it anew with `korean-llm calibrate`."
-            ) from None
+            raise KoreanLLMError(f"the calibration {path} is damaged; {_ANEW}") from None
+        if found is not None and found.model.keys() != _FEATURES[kind]:
+            raise KoreanLLMError(f"the calibration {path} is of another version of korean-llm; {_ANEW}")
+        if found is not None:
+            return found
     raise KoreanLLMError(f"{_SHIPPED} is missing; install korean-llm again.")
 
 

@@ -79,6 +79,23 @@ def test_a_damaged_calibration_is_said_so(own: Index) -> None:
             ExtractiveAnswerer(own, "").answer("배추는 몇 시간 절이나요?")
 
 
+def test_a_calibration_of_another_version_is_said_so(own: Index) -> None:
+    calibrate.calibrate(own, ASKED, OTHERS)
+    value = json.loads(calibration_place(own).read_text(encoding="utf-8"))
+    value["lexical"]["model"]["lead"] = value["lexical"]["model"].pop("lexical")
+    calibration_place(own).write_text(json.dumps(value), encoding="utf-8")
+    with pytest.raises(KoreanLLMError, match=r"another version of korean-llm; delete it, or write it anew"):
+        ExtractiveAnswerer(own, "").answer("배추는 몇 시간 절이나요?")
+
+
+def test_few_documents_are_answered_from(own: Index) -> None:
+    """How far a hit is ahead of others says nothing where there are no others."""
+    for question in ("도서관은 언제 쉬나요?", "배추는 몇 시간 절이나요?", "카드 결제는 됩니까?", "김치 익히는 곳"):
+        assert is_answered(own, gather(own, question)), question
+    for question in ("양자 컴퓨터의 얽힘은 무엇인가요?", "여권은 어디에서 찾나요?", "비트코인"):
+        assert not is_answered(own, gather(own, question)), question
+
+
 def test_too_few_questions(own: Index) -> None:
     with pytest.raises(KoreanLLMError, match="without an answer; give at least 30"):
         calibrate.calibrate(own, ASKED, OTHERS[:3])
