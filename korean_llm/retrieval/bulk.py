@@ -19,7 +19,7 @@ from korean_llm.retrieval.postings import count_terms, sum_pieces
 from korean_llm.retrieval.workers import Workers
 
 FIELDS = ("morphemes", "bigrams")
-_TEXTS, _PIECES = 2_000, 5_000
+_TEXTS, _PIECES = 2_000, 2_000
 
 
 @dataclass(frozen=True)

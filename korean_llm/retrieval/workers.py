@@ -1,4 +1,4 @@
-"""Analysis on several processes: each is a fresh Python that knows Kiwi and nothing else, fed through its pipes.
+"""Analysis on several processes: this one, and fresh Pythons that know Kiwi and nothing else, fed through their pipes.
 
 Processes rather than threads, because the rules on top of Kiwi run in Python; fresh ones rather than copies of this
 one, because copies of a process with threads may hang, and because a script of three lines has no main guard.
@@ -6,13 +6,17 @@ one, because copies of a process with threads may hang, and because a script of 
 
 from __future__ import annotations
 
+import os
 import pickle
+import select
 import struct
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from queue import SimpleQueue
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
+from queue import Empty, SimpleQueue
 from types import TracebackType
 from typing import IO, Any
 
@@ -24,14 +28,17 @@ _SIZE = struct.Struct("<q")
 _MIN_CHARS = 2_000_000
 """Less text than this is analysed sooner than a second process has loaded Kiwi."""
 
+_PAUSE_S = 0.01
+
 
 class Workers:
-    """Runs work on lists of texts, in order. With one worker, or little text, everything runs in this process."""
+    """Runs work on lists of texts, in order, on `count` processes in all; little text runs in this one alone."""
 
     def __init__(self, analyzer: Analyzer, count: int, num_chars: int) -> None:
         self.analyzer = analyzer
-        self._count = count if count > 1 and num_chars >= _MIN_CHARS else 0
+        self._count = count - 1 if num_chars >= _MIN_CHARS else 0
         self.processes: list[subprocess.Popen[bytes]] = []
+        self._ready: set[subprocess.Popen[bytes]] = set()
 
     def __enter__(self) -> Workers:
         command = [sys.executable, "-c", "from korean_llm.retrieval.workers import serve; serve()"]
@@ -50,28 +57,61 @@ class Workers:
             process.communicate()
 
     def map(self, work: Work, chunks: Sequence[Sequence[str]]) -> Iterator[Any]:
-        """work(analyzer, chunk) of each chunk, in order."""
-        if not self.processes:
-            yield from (work(self.analyzer, chunk) for chunk in chunks)
-            return
-        idle: SimpleQueue[subprocess.Popen[bytes]] = SimpleQueue()
-        for process in self.processes:
-            idle.put(process)
+        """work(analyzer, chunk) of each chunk, in order; this process works along with the others."""
+        waiting: SimpleQueue[int] = SimpleQueue()
+        for number in range(len(chunks)):
+            waiting.put(number)
+        results: list[Future[Any]] = [Future() for _ in chunks]
 
-        def ask(chunk: Sequence[str]) -> Any:
-            process = idle.get()
+        def did_one(do: Callable[[Sequence[str]], Any]) -> bool:
+            """Do the next chunk; False where none is waiting."""
             try:
-                _write(process.stdin, (work, list(chunk)))
-                return _read(process.stdout)
-            except (BrokenPipeError, EOFError):
-                raise KoreanLLMError(
-                    "a process that analyses text ended early (out of memory?); try again with --workers 1."
-                ) from None
-            finally:
-                idle.put(process)
+                number = waiting.get_nowait()
+            except Empty:
+                return False
+            try:
+                results[number].set_result(do(chunks[number]))
+            except Exception as error:
+                results[number].set_exception(error)
+            return True
 
-        with ThreadPoolExecutor(len(self.processes)) as threads:
-            yield from threads.map(ask, chunks)
+        def serve(process: subprocess.Popen[bytes]) -> None:
+            while not self._is_ready(process):
+                if waiting.empty():
+                    return
+                time.sleep(_PAUSE_S)
+            while did_one(partial(_ask, process, work)):
+                pass
+
+        with ThreadPoolExecutor(max(len(self.processes), 1)) as threads:
+            for process in self.processes:
+                threads.submit(serve, process)
+            try:
+                for result in results:
+                    while not result.done() and did_one(partial(work, self.analyzer)):
+                        pass
+                    yield result.result()
+            finally:
+                while did_one(lambda chunk: None):
+                    pass
+
+    def _is_ready(self, process: subprocess.Popen[bytes]) -> bool:
+        """Whether a process has loaded Kiwi; until then this one does its share."""
+        assert process.stdout is not None
+        if process not in self._ready and select.select([process.stdout], [], [], 0)[0]:
+            self._ready.add(process)
+            _read(process.stdout)
+        return process in self._ready
+
+
+def _ask(process: subprocess.Popen[bytes], work: Work, chunk: Sequence[str]) -> Any:
+    try:
+        _write(process.stdin, (work, list(chunk)))
+        return _read(process.stdout)
+    except (BrokenPipeError, EOFError):
+        raise KoreanLLMError(
+            "a process that analyses text ended early (out of memory?); try again with --workers 1."
+        ) from None
 
 
 def _write(pipe: IO[bytes] | None, value: Any) -> None:
@@ -92,9 +132,11 @@ def _read(pipe: IO[bytes] | None) -> Any:
 def serve() -> None:
     """What a worker process does until its input ends."""
     own = Analyzer(*_read(sys.stdin.buffer))
+    own.terms("가")  # Kiwi is loaded while the first process reads words
+    _write(sys.stdout.buffer, "ready")
     try:
         while True:
             work, chunk = _read(sys.stdin.buffer)
             _write(sys.stdout.buffer, work(own, chunk))
     except (EOFError, KeyboardInterrupt):
-        return
+        os._exit(0)  # taking Kiwi's model apart costs a second, in which the others would wait
