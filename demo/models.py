@@ -12,7 +12,7 @@ import gradio as gr
 from demo.escape import escaped
 from demo.parts import QUIET, Demo, html
 from korean_llm.answering.answer import MODES, Mode, Sampling
-from korean_llm.answering.writing.generate import ModelPlace
+from korean_llm.answering.writing.places import ModelPlace
 from korean_llm.errors import KoreanLLMError
 
 OWN = "run"

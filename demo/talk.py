@@ -15,7 +15,7 @@ from demo.words import Words
 from korean_llm.answering.answer import Mode, Piece, Request, Sampling
 from korean_llm.answering.library import Library
 from korean_llm.answering.session import Exchange, Session, Sessions, Source
-from korean_llm.answering.writing.generate import ModelPlace
+from korean_llm.answering.writing.places import ModelPlace
 from korean_llm.errors import KoreanLLMError
 
 Messages = list[dict[str, Any]]

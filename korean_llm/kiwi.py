@@ -24,7 +24,7 @@ class Morpheme(NamedTuple):
 
 
 @lru_cache(maxsize=2)
-def _kiwi(words: tuple[str, ...] = ()) -> Kiwi:
+def _kiwi(words: tuple[str, ...]) -> Kiwi:
     kiwi = Kiwi()
     for word in words:
         kiwi.add_user_word(word, "NNP")
@@ -57,7 +57,7 @@ def analyse(texts: Iterable[str], words: tuple[str, ...] = ()) -> Iterator[list[
 def starts(texts: Iterable[str]) -> Iterator[list[int]]:
     """The places in each text, in characters, where a morpheme begins; a contraction counts as its first one."""
     known = list(texts)
-    analyses = _kiwi().tokenize([guarded(text) for text in known])
+    analyses = _kiwi(()).tokenize([guarded(text) for text in known])
     for text, tokens in zip(known, analyses, strict=True):
         yield sorted({token.start for token in tokens}) if guarded(text) == text else [0]
 
@@ -68,4 +68,4 @@ def sentences(text: str) -> list[tuple[int, int]]:
         return []
     if guarded(text) != text:  # offsets would not fit the cut text
         return [(0, len(text))]
-    return [(sentence.start, sentence.end) for sentence in _kiwi().split_into_sents(text)]
+    return [(sentence.start, sentence.end) for sentence in _kiwi(()).split_into_sents(text)]

@@ -18,7 +18,8 @@ from korean_llm.answering.generative import GenerativeAnswerer
 from korean_llm.answering.models import Models
 from korean_llm.answering.prompt import INSTRUCTIONS, Prompting
 from korean_llm.answering.writing.endpoint import Endpoint
-from korean_llm.answering.writing.generate import Generator, ModelPlace, find_model
+from korean_llm.answering.writing.generate import Generator
+from korean_llm.answering.writing.places import ModelPlace, find_model
 from korean_llm.artifact import digest, load_manifest
 from korean_llm.errors import KoreanLLMError
 from korean_llm.machine import Machine

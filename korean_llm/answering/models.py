@@ -6,11 +6,15 @@ import re
 from collections import OrderedDict
 from pathlib import Path
 from threading import Lock
+from typing import TYPE_CHECKING
 
 from korean_llm import console
-from korean_llm.answering.writing.generate import LocalModel, ModelPlace, named_base, stage_model
+from korean_llm.answering.writing.places import ModelPlace, named_base, stage_model
 from korean_llm.errors import KoreanLLMError
 from korean_llm.machine import Machine
+
+if TYPE_CHECKING:
+    from korean_llm.answering.writing.local import LocalModel
 
 STAGES = ("base", "pretraining", "instruction", "preference", "online", "export")
 """Stages that leave a model to talk to, the least adapted first."""
@@ -66,6 +70,8 @@ class Models:
 
     def open(self, place: ModelPlace) -> LocalModel:
         """The model, opened where it is not in memory. Raises KoreanLLMError as LocalModel.open does."""
+        from korean_llm.answering.writing.local import LocalModel
+
         with self._opening:
             if place not in self._open:
                 while len(self._open) >= NUM_OPEN:

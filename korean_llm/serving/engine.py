@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from korean_llm.answering.writing.generate import ModelPlace, find_model
+from korean_llm.answering.writing.places import ModelPlace, find_model
 from korean_llm.errors import KoreanLLMError
 from korean_llm.machine import Machine
 from korean_llm.serving import llama_cpp, vllm

@@ -10,7 +10,7 @@ from typing import Any
 from transformers import AutoConfig
 
 from korean_llm import console
-from korean_llm.answering.writing.generate import ModelPlace
+from korean_llm.answering.writing.places import ModelPlace
 from korean_llm.artifact import load_manifest
 from korean_llm.errors import KoreanLLMError
 from korean_llm.export.llama_cpp import bindings

@@ -23,7 +23,7 @@ from korean_llm.errors import KoreanLLMError
 from korean_llm.serving.guard import KEY_VARIABLE
 
 if TYPE_CHECKING:
-    from korean_llm.answering.writing.generate import ModelPlace
+    from korean_llm.answering.writing.places import ModelPlace
 
 PROGRAM = "vllm"
 START_S = 900.0

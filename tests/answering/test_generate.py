@@ -12,7 +12,8 @@ from peft import LoraConfig, get_peft_model
 
 from korean_llm.answering.answer import Sampling
 from korean_llm.answering.writing.fingerprint import model_fingerprint
-from korean_llm.answering.writing.generate import NO_REPEAT_TOKENS, READ_TOKENS, LocalModel, ModelPlace, find_model
+from korean_llm.answering.writing.local import NO_REPEAT_TOKENS, READ_TOKENS, LocalModel
+from korean_llm.answering.writing.places import ModelPlace, find_model
 from korean_llm.artifact import write_json
 from korean_llm.chat import open_chat
 from korean_llm.errors import KoreanLLMError

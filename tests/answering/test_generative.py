@@ -14,7 +14,8 @@ from korean_llm.answering.extractive import NOT_FOUND, SMALL_TALK
 from korean_llm.answering.generative import EMPTY, PARTLY_CITED, UNCITED, GenerativeAnswerer
 from korean_llm.answering.prompt import NO_ANSWER
 from korean_llm.answering.writing.endpoint import Endpoint
-from korean_llm.answering.writing.generate import LocalModel, ModelPlace
+from korean_llm.answering.writing.local import LocalModel
+from korean_llm.answering.writing.places import ModelPlace
 from korean_llm.errors import KoreanLLMError
 from korean_llm.machine import Machine
 from korean_llm.retrieval import Index

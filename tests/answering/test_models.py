@@ -11,7 +11,8 @@ from peft import LoraConfig, get_peft_model
 
 from korean_llm.answering import models as room
 from korean_llm.answering.models import Models
-from korean_llm.answering.writing.generate import ModelPlace
+from korean_llm.answering.writing.local import LocalModel
+from korean_llm.answering.writing.places import ModelPlace
 from korean_llm.chat import TEMPLATE, open_chat
 from korean_llm.errors import KoreanLLMError
 from korean_llm.machine import Machine
@@ -42,7 +43,7 @@ def test_the_runs_models_are_offered_and_kept_open(run_folder: Path, monkeypatch
     assert models.is_open(base)
     copies = [ModelPlace(base.model, None), ModelPlace(base.model / "..", None), ModelPlace(base.model / "." / "..")]
     monkeypatch.setattr(room, "NUM_OPEN", 1)
-    monkeypatch.setattr(room.LocalModel, "open", lambda place, machine: place)
+    monkeypatch.setattr(LocalModel, "open", lambda place, machine: place)
     models.open(copies[1])
     assert models.is_open(copies[1]) and not models.is_open(base)
 

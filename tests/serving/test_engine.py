@@ -16,7 +16,7 @@ import pytest
 
 from korean_llm.answering.answer import Sampling
 from korean_llm.answering.writing.endpoint import Endpoint
-from korean_llm.answering.writing.generate import ModelPlace
+from korean_llm.answering.writing.places import ModelPlace
 from korean_llm.errors import KoreanLLMError
 from korean_llm.export.gguf import write_gguf
 from korean_llm.export.llama_cpp import bindings
