@@ -1,7 +1,7 @@
 """The answer cache on a finished run: what it serves of the written question pairs, and what a hit costs.
 
-    python tests/benchmarks/cache.py runs/quickstart 12          # seconds of a miss and of a hit, over 12 questions
-    python tests/benchmarks/cache.py runs/quickstart --encoder   # the encoder proposes pairs, the gate decides
+    python -m tests.benchmarks.cache runs/quickstart 40          # seconds of a miss and of a hit, over 40 questions
+    python -m tests.benchmarks.cache runs/quickstart --encoder   # the encoder proposes pairs, the gate decides
 
 Questions that the run answers are asked in turn: anew, by their text (tier 1), and in another wording (tier 2).
 """
