@@ -13,6 +13,7 @@ import struct
 import subprocess
 import sys
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
@@ -58,21 +59,22 @@ class Workers:
 
     def map(self, work: Work, chunks: Sequence[Sequence[str]]) -> Iterator[Any]:
         """work(analyzer, chunk) of each chunk, in order; this process works along with the others."""
-        waiting: SimpleQueue[int] = SimpleQueue()
-        for number in range(len(chunks)):
-            waiting.put(number)
-        results: list[Future[Any]] = [Future() for _ in chunks]
+        results: deque[Future[Any]] = deque()
+        waiting: SimpleQueue[tuple[Sequence[str], Future[Any]]] = SimpleQueue()
+        for chunk in chunks:
+            results.append(Future())
+            waiting.put((chunk, results[-1]))
 
         def did_one(do: Callable[[Sequence[str]], Any]) -> bool:
             """Do the next chunk; False where none is waiting."""
             try:
-                number = waiting.get_nowait()
+                chunk, result = waiting.get_nowait()
             except Empty:
                 return False
             try:
-                results[number].set_result(do(chunks[number]))
+                result.set_result(do(chunk))
             except Exception as error:
-                results[number].set_exception(error)
+                result.set_exception(error)
             return True
 
         def serve(process: subprocess.Popen[bytes]) -> None:
@@ -87,10 +89,10 @@ class Workers:
             for process in self.processes:
                 threads.submit(serve, process)
             try:
-                for result in results:
-                    while not result.done() and did_one(partial(work, self.analyzer)):
+                while results:
+                    while not results[0].done() and did_one(partial(work, self.analyzer)):
                         pass
-                    yield result.result()
+                    yield results.popleft().result()  # what is handed on is not kept
             finally:
                 while did_one(lambda chunk: None):
                     pass

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import weakref
 from collections.abc import Sequence
 from dataclasses import fields
 
@@ -84,3 +85,17 @@ def test_work_that_fails_ends_the_rest(monkeypatch: pytest.MonkeyPatch) -> None:
     with Workers(Analyzer(), 1, 10) as one, pytest.raises(ValueError, match="가"):
         list(one.map(failing, [["가"], ["나"], ["다"]]))
     assert done == [["가"]]
+
+
+class Found:
+    """A result that can be watched."""
+
+
+def test_what_is_handed_on_is_not_kept() -> None:
+    living: list[weakref.ref[Found]] = []
+    with Workers(Analyzer(), 1, 10) as one:
+        for found in one.map(lambda analyzer, chunk: Found(), [["가"]] * 5):
+            assert all(ref() is None for ref in living)
+            living.append(weakref.ref(found))
+            del found
+    assert len(living) == 5
